@@ -1,0 +1,178 @@
+"""The samples of a Ripple/Blackrock `.nsX` file on one timeline, in which pauses of the recorder keep their place."""
+
+from bisect import bisect_right
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from raypipe.errors import FormatError
+from raypipe.io.nsx_blocks import ClockReset, DataBlock, Gap, find_blocks, gaps_between, put_on_timeline
+from raypipe.io.nsx_header import NsxChannel, read_nsx_basics
+
+__all__ = [
+    "ClockReset",
+    "DataBlock",
+    "Gap",
+    "NsxChannel",
+    "NsxHeader",
+    "raw_channels",
+    "read_frames",
+    "read_nsx_header",
+]
+
+
+@dataclass(frozen=True)
+class NsxHeader:
+    """Everything about a `.nsX` file but its samples; small, picklable, and the key to `read_frames`.
+
+    `missing_samples`: frames that the last data block promises and the file does not hold (0 unless a cut file was
+    accepted); they are not part of the timeline.
+    """
+
+    path: Path
+    spec: str
+    label: str
+    period: int
+    timestamp_resolution: int
+    sampling_rate_hz: float
+    time_origin: datetime | None
+    channels: tuple[NsxChannel, ...]
+    file_bytes: int
+    blocks: tuple[DataBlock, ...]
+    gaps: tuple[Gap, ...]
+    clock_resets: tuple[ClockReset, ...]
+    missing_samples: int
+
+    @property
+    def n_samples(self) -> int:
+        """Length of the timeline in samples, gaps included."""
+        return self.blocks[-1].end_sample
+
+    @cached_property
+    def block_starts(self) -> list[int]:
+        """First timeline sample of every block."""
+        return [block.start_sample for block in self.blocks]
+
+    @cached_property
+    def content(self) -> npt.NDArray[np.uint8]:
+        """The file's bytes, mapped once per process and not pickled."""
+        content = np.asarray(np.memmap(self.path, dtype=np.uint8, mode="r"))
+        if content.size < self.file_bytes:
+            raise FormatError(f"{self.path}: shrank from {self.file_bytes} to {content.size} bytes since it was opened")
+        return content
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def read_nsx_header(path: Path, *, max_gap_seconds: float = 3600.0, accept_truncated: bool = False) -> NsxHeader:
+    """Read the headers of a `.nsX` file and find its data blocks.
+
+    Source: NSx file specification 2.2 and 2.3. A block begins at the timeline sample its timestamp says, so a pause (or a
+    first timestamp above 0) is a gap; a clock that runs backwards is noted in `clock_resets`.
+
+    Raises InputMissing if there is no such file; FormatError if it is of another specification, its headers contradict
+    themselves or the file, it holds no frame, a gap is longer than `max_gap_seconds`, or its last block is cut (unless
+    `accept_truncated`: then the whole frames that are there count).
+    """
+    basics = read_nsx_basics(path)
+    found, missing = find_blocks(basics, accept_truncated=accept_truncated)
+    if not found:
+        raise FormatError(f"{path}: {basics.file_bytes} bytes, but not one frame of samples", hint="copy it again")
+    blocks, resets = put_on_timeline(basics, found)
+    gaps = gaps_between(blocks)
+    longest = max(gaps, key=lambda gap: gap.n_samples, default=Gap(0, 0))
+    if longest.n_samples > max_gap_seconds * basics.sampling_rate_hz:
+        raise FormatError(
+            f"{path}: no data for {longest.n_samples / basics.sampling_rate_hz:.1f} s from sample {longest.start_sample} "
+            f"on; at most {max_gap_seconds:g} s is believed",
+            hint="raise max_gap_seconds if the recorder really paused that long",
+        )
+    return NsxHeader(
+        path=path,
+        spec=basics.spec,
+        label=basics.label,
+        period=basics.period,
+        timestamp_resolution=basics.timestamp_resolution,
+        sampling_rate_hz=basics.sampling_rate_hz,
+        time_origin=basics.time_origin,
+        channels=basics.channels,
+        file_bytes=basics.file_bytes,
+        blocks=blocks,
+        gaps=gaps,
+        clock_resets=resets,
+        missing_samples=missing,
+    )
+
+
+def raw_channels(header: NsxHeader) -> tuple[tuple[int, int], ...]:
+    """`(channel number, column)` of the raw neural channels in file order: label `raw <n>`, units uV, wherever they stand.
+
+    Raises FormatError if two channels have the same number.
+    """
+    column_of: dict[int, int] = {}
+    for column, channel in enumerate(header.channels):
+        kind, _, digits = channel.label.partition(" ")
+        if kind != "raw" or not (digits.isascii() and digits.isdigit()) or channel.units not in ("uV", "µV"):
+            continue
+        if int(digits) in column_of:
+            raise FormatError(f"{header.path}: columns {column_of[int(digits)]} and {column} are both 'raw {digits}'")
+        column_of[int(digits)] = column
+    return tuple(column_of.items())
+
+
+def read_frames(
+    header: NsxHeader, start: int, stop: int, out: npt.NDArray[np.int16] | None = None
+) -> npt.NDArray[np.int16]:
+    """Frames `[start, stop)` of the timeline: int16 counts (stop - start, channels).
+
+    Without a gap in the range this is a read-only view of the file (its bytes may lie at odd addresses); with a gap, or
+    with `out`, a copy. A gap holds the straight line from the last sample before it to the first one after it, so that
+    filters meet no step; a gap at the start holds the first sample.
+    """
+    if not 0 <= start <= stop <= header.n_samples:
+        raise ValueError(f"frames {start} to {stop} are not within 0 to {header.n_samples}")
+    first = max(0, bisect_right(header.block_starts, start) - 1)
+    block = header.blocks[first]
+    if out is None and block.start_sample <= start and stop <= block.end_sample:
+        return _frames(header, block)[start - block.start_sample : stop - block.start_sample]
+    if out is None:
+        out = np.empty((stop - start, len(header.channels)), np.int16)
+    before = header.blocks[first - 1] if first else None
+    for block in header.blocks[first:]:
+        gap_start = before.end_sample if before else 0
+        if gap_start >= stop:
+            break
+        low, high = max(start, gap_start), min(stop, block.start_sample)
+        if low < high:
+            out[low - start : high - start] = _bridge(header, before, block, low, high)
+        low, high = max(start, block.start_sample), min(stop, block.end_sample)
+        if low < high:
+            at = block.start_sample
+            out[low - start : high - start] = _frames(header, block)[low - at : high - at]
+        before = block
+    return out
+
+
+def _frames(header: NsxHeader, block: DataBlock) -> npt.NDArray[np.int16]:
+    n_channels = len(header.channels)
+    content = header.content[block.byte_offset : block.byte_offset + 2 * n_channels * block.n_samples]
+    return content.view("<i2").reshape(block.n_samples, n_channels)
+
+
+def _bridge(
+    header: NsxHeader, before: DataBlock | None, after: DataBlock, low: int, high: int
+) -> npt.NDArray[np.int16]:
+    """Samples `[low, high)` of the gap between two blocks."""
+    right = _frames(header, after)[0]
+    if before is None:
+        return np.broadcast_to(right, (high - low, right.size))
+    left = _frames(header, before)[-1]
+    fraction = (np.arange(low, high) - (before.end_sample - 1)) / (after.start_sample - before.end_sample + 1)
+    line = left + fraction[:, None] * (right.astype(np.float64) - left)
+    return np.rint(line).astype(np.int16)

@@ -1,0 +1,105 @@
+"""An object with too many samples to hold: its file is laid out first, its samples are written as they come."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raypipe.errors import WriteFailed
+from raypipe.io.mould import mould_for, packed, samples_bytes
+from raypipe.io.publish import rename_synced, temporary_name, write_at, write_failed
+
+# After so many bytes the kernel is asked to write them out and drop them (see `_write_back`).
+_WRITE_BACK_BYTES = 4 * 2**20
+
+
+class GrowingObject:
+    """A hickle-5 file that grows slice by slice and is then what `hickle.dump` of the whole object would be.
+
+    `fields` are those of the object in their final order; `data` stands in its place with any value and becomes
+    float32 (n_samples,), n_samples > 0. HDF5 is closed again before the first slice: the slices are plain writes at
+    a known offset, so an open file costs one descriptor and no memory. Every method raises WriteFailed when the disk
+    refuses; `abort` then removes what was written. `token` must be another one for every attempt.
+    """
+
+    def __init__(self, path: Path, fields: Mapping[str, Any], n_samples: int, *, token: str) -> None:
+        self.path = path
+        self.n_samples = n_samples
+        self.n_written = 0
+        self._temporary = temporary_name(path, token)
+        self._descriptor = -1
+        self._given_back = 0
+        try:
+            self._mould = mould_for(fields, n_samples)
+            self._descriptor = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+            write_at(self._descriptor, self._mould.cast(fields), 0)
+            os.ftruncate(self._descriptor, self._mould.data_offset + samples_bytes(n_samples))
+        except OSError as error:
+            self.abort()
+            raise write_failed(error, path) from error
+
+    def append(self, samples: NDArray[np.float32]) -> None:
+        """Write the next samples, float32 (k,) contiguous."""
+        if samples.dtype != np.dtype("<f4") or samples.ndim != 1 or not samples.flags.c_contiguous:
+            raise ValueError(f"{self.path}: samples must be contiguous float32 (k,)")
+        if self.n_written + samples.size > self.n_samples:
+            raise self._miscounted(self.n_written + samples.size)
+        try:
+            offset = self._mould.data_offset + samples_bytes(self.n_written)
+            write_at(self._descriptor, samples.data, offset)
+        except OSError as error:
+            raise write_failed(error, self.path) from error
+        self.n_written += samples.size
+        self._write_back(offset + samples.nbytes)
+
+    def finish(self, late: Mapping[str, Mapping[str, float]]) -> None:
+        """Put in the numbers that are known only now, as `{"analogInfo": {"MaxVal": 1.0}}`; each keeps its type.
+
+        Raises WriteFailed if not all samples were appended, KeyError if the object has no such number.
+        """
+        if self.n_written != self.n_samples:
+            raise self._miscounted(self.n_written)
+        try:
+            for name, numbers in late.items():
+                for key, number in numbers.items():
+                    place = self._mould.places[name, key]
+                    write_at(self._descriptor, packed(number, place), place.offset)
+        except OSError as error:
+            raise write_failed(error, self.path) from error
+
+    def sync_and_rename(self) -> None:
+        """Give the file its name, whole and on the disk. To be called once, after `finish`."""
+        try:
+            os.fsync(self._descriptor)
+            self._close()
+            rename_synced(self._temporary, self.path)
+        except OSError as error:
+            raise write_failed(error, self.path) from error
+
+    def abort(self) -> None:
+        """Remove the unfinished file. May be called at any time and again; a file that has its name stays."""
+        self._close()
+        self._temporary.unlink(missing_ok=True)
+
+    def _write_back(self, end: int) -> None:
+        """Have the disk work while the filters do: the final sync is then short, and dirty pages do not pile up.
+
+        The pages are dropped too. Of 9 GB a run, nobody reads most again, and what is needed in memory are the tiles.
+        """
+        if end - self._given_back >= _WRITE_BACK_BYTES:
+            os.posix_fadvise(self._descriptor, 0, end, os.POSIX_FADV_DONTNEED)
+            self._given_back = end
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+    def _miscounted(self, n_given: int) -> WriteFailed:
+        return WriteFailed(
+            f"{self.path} was laid out for {self.n_samples} samples and got {n_given}",
+            hint="this is a fault of raypipe; please report it with the log of this task",
+        )

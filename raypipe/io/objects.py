@@ -1,4 +1,7 @@
-"""The lab's objects: how their files are named, what every one of them holds, how they are saved and loaded."""
+"""The lab's objects: how their files are named, what every one of them holds, how they are saved and loaded.
+
+hickle and h5py are slow to import, so only what saves or loads imports them: planning needs the names alone.
+"""
 
 import hashlib
 import re
@@ -7,12 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
-import hickle
-import numpy as np
-
 from raypipe.errors import FormatError, InputMissing, UsageError
-from raypipe.io.hickle_tree import is_hickle4, read_object
 from raypipe.io.publish import temporary_name, write_whole
 
 # Deepest first; the place in the list is how many components from the subject downwards a path keeps.
@@ -80,6 +78,9 @@ def save_object(path: Path, fields: Mapping[str, Any], *, token: str = "") -> No
 
     The same fields give the same bytes whichever process saves them. Raises WriteFailed.
     """
+    import h5py
+    import hickle
+
     with h5py.File(temporary_name(path).name, "w", driver="core", backing_store=False) as file:
         hickle.dump(unshared(fields), file)
         file.flush()
@@ -93,6 +94,11 @@ def load_object(path: Path) -> dict[str, Any]:
     What hickle 4 had pickled (pandas frames) comes as `hickle_tree.Pickled` bytes and is never unpickled.
     Raises InputMissing if there is no such file, FormatError if it is damaged or is no saved object.
     """
+    import h5py
+    import hickle
+
+    from raypipe.io.hickle_tree import is_hickle4, read_object
+
     if not path.is_file():
         raise InputMissing(f"{path} is not there", hint="run the stage that makes it: see `raypipe plan`")
     try:
@@ -119,7 +125,7 @@ def unshared(value: Any) -> Any:
         return {unshared(key): unshared(item) for key, item in value.items()}
     if type(value) in (list, tuple):
         return type(value)(unshared(item) for item in value)
-    return value.view() if isinstance(value, np.ndarray) else value
+    return value.view() if hasattr(value, "view") and hasattr(value, "shape") else value
 
 
 def _level(path: Path) -> tuple[int, str]:

@@ -35,8 +35,10 @@ class GrowingObject:
         try:
             self._mould = mould_for(fields, n_samples)
             self._descriptor = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
-            write_at(self._descriptor, self._mould.cast(fields), 0)
-            os.ftruncate(self._descriptor, self._mould.data_offset + samples_bytes(n_samples))
+            head, tail = self._mould.cast(fields)
+            write_at(self._descriptor, head, 0)
+            os.ftruncate(self._descriptor, self._mould.data_end)
+            write_at(self._descriptor, tail, self._mould.data_end)
         except OSError as error:
             self.abort()
             raise write_failed(error, path) from error

@@ -35,20 +35,23 @@ class Place:
 
 @dataclass(frozen=True)
 class Mould:
-    """All bytes of a file in front of its samples, where the samples begin, and where every value lies."""
+    """All bytes of a file but its samples, which lie in `[data_offset, data_end)`, and where every value lies."""
 
     head: bytes
+    tail: bytes  # HDF5 puts samples at the end of the file, unless they are so few that they fit between other values
     data_offset: int
+    data_end: int
     places: Mapping[_Path, Place]
 
-    def cast(self, fields: Mapping[str, Any]) -> bytes:
-        """Give the bytes in front of the samples for an object of the same kind with these values."""
-        image = bytearray(self.head)
+    def cast(self, fields: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """Give the bytes in front of the samples and behind them for an object of the same kind with these values."""
+        head, tail = bytearray(self.head), bytearray(self.tail)
         for path, value in _leaves(fields):
             place = self.places.get(path)
             if place is not None:
-                image[place.offset : place.offset + place.n_bytes] = packed(value, place)
-        return bytes(image)
+                part, start = (head, 0) if place.offset < self.data_offset else (tail, self.data_end)
+                part[place.offset - start : place.offset - start + place.n_bytes] = packed(value, place)
+        return bytes(head), bytes(tail)
 
 
 def mould_for(fields: Mapping[str, Any], n_samples: int) -> Mould:
@@ -83,13 +86,14 @@ def _make(kind: _Kind) -> Mould:
         with h5py.File(path, "w", alignment_threshold=_SMALLEST_ALIGNED_BYTES, alignment_interval=_PAGE_BYTES) as file:
             hickle.dump(unshared({**kind.fields, "data": np.zeros(1, np.float32)}), file)
             samples = _replace_data(file["data"], kind.n_samples)
-            samples[-1] = 0  # places the samples at the end of the file, without writing the others
+            samples[-1] = 0  # gives the samples their place in the file, without writing the others
             offset = samples.id.get_offset()
             places = dict(_places(file["data"], kind.fields))
-        if path.stat().st_size != offset + samples_bytes(kind.n_samples):
-            raise AssertionError("HDF5 put something behind the samples")
+        end = offset + samples_bytes(kind.n_samples)
         with path.open("rb") as written:
-            return Mould(written.read(offset), offset, places)
+            head = written.read(offset)
+            written.seek(end)
+            return Mould(head, written.read(), offset, end, places)
 
 
 def samples_bytes(n_samples: int) -> int:

@@ -1,6 +1,7 @@
 """The Ripple files of a session: `.nev` with the markers, `.ns5` with the raw channels and one analogue input."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,8 +18,6 @@ from raypipe.simulate.settings import SimulateSettings
 CHANNELS_PER_ARRAY = 32
 ANALOG_ELECTRODE = 10241  # where Ripple's numbers of analogue inputs begin
 FULL_SCALE_COUNTS, FULL_SCALE_UV = 32764, 8191
-# The recorder's own filters: corner in Hz, order, type.
-HIGH_PASS, LOW_PASS, NO_FILTER = (0.3, 1, "Butterworth"), (7500.0, 3, "Butterworth"), (0.0, 0, "None")
 
 
 def write_recording(
@@ -27,9 +26,9 @@ def write_recording(
     electrodes: Sequence[Electrode],
     markers: tuple[list[int], list[int]],
     n_samples: int,
-    advance: Callable[[int], None],
+    advance: Callable[[], None],
 ) -> None:
-    """Write `stem.nev` and `stem.ns5`; `advance` is told the number of seconds of samples after each write."""
+    """Write `stem.nev` and `stem.ns5`; `advance` is called after every second of samples."""
     numbers = [electrode.channel for electrode in electrodes]
     time_origin = settings.date + timedelta(hours=electrodes[0].session)
     ticks, codes = markers
@@ -45,7 +44,7 @@ def write_recording(
     )
     analog_at = 0 if settings.analog_first else len(numbers)
     columns = [_raw_channel(number) for number in numbers]
-    columns.insert(analog_at, _analog_channel(CHANNELS_PER_ARRAY))
+    columns.insert(analog_at, _analog_channel(1 + max(column.connector for column in columns)))
     sources = [voltage_blocks(settings, electrode) for electrode in electrodes]
     rows = np.empty((len(columns), BLOCK), np.int16)
     rows[analog_at] = _analog_second()
@@ -56,7 +55,7 @@ def write_recording(
             for row, source in zip(raw_rows, sources, strict=True):
                 rows[row] = next(source)
             writer.append(np.ascontiguousarray(rows[:, : n_samples - start].T))
-            advance(1)
+            advance()
 
 
 def _plug(channel: int) -> tuple[int, int]:
@@ -65,14 +64,41 @@ def _plug(channel: int) -> tuple[int, int]:
 
 
 def _raw_channel(channel: int) -> NsxChannel:
-    counts, uv = FULL_SCALE_COUNTS, FULL_SCALE_UV
-    label = f"raw {channel}"
-    return NsxChannel(channel, label, "uV", *_plug(channel), -counts, counts, -uv, uv, *HIGH_PASS, *LOW_PASS)
+    connector, pin = _plug(channel)
+    return NsxChannel(
+        electrode_id=channel,
+        label=f"raw {channel}",
+        units="uV",
+        connector=connector,
+        pin=pin,
+        min_digital=-FULL_SCALE_COUNTS,
+        max_digital=FULL_SCALE_COUNTS,
+        min_analog=-FULL_SCALE_UV,
+        max_analog=FULL_SCALE_UV,
+        high_corner_hz=0.3,
+        high_order=1,
+        high_filter_type="Butterworth",
+        low_corner_hz=7500.0,
+        low_order=3,
+        low_filter_type="Butterworth",
+    )
 
 
 def _analog_channel(connector: int) -> NsxChannel:
-    full = (-32767, 32767, -5000, 5000)
-    return NsxChannel(ANALOG_ELECTRODE, "analog 1", "mV", connector, 1, *full, *NO_FILTER, *LOW_PASS)
+    return replace(
+        _raw_channel(1),
+        electrode_id=ANALOG_ELECTRODE,
+        label="analog 1",
+        units="mV",
+        connector=connector,
+        min_digital=-32767,
+        max_digital=32767,
+        min_analog=-5000,
+        max_analog=5000,
+        high_corner_hz=0.0,
+        high_order=0,
+        high_filter_type="None",
+    )
 
 
 def _analog_second() -> npt.NDArray[np.int16]:

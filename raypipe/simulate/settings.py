@@ -22,9 +22,9 @@ class SimulateSettings:
     """Settings of a simulated day. Raises UsageError where they cannot be meant.
 
     `channels` is how many (1, 2, ...) or which; `trials` and `seconds` are those of each navigation session,
-    `eye_seconds` those of the calibration session; `marker_format` is the version word in front of the trial markers, if any;
-    `unity_ppm` and `eye_ppm` say how much faster than Ripple's clock those clocks run; `noise_uv` is the standard
-    deviation of the white part of the noise; `line_hz` is whole, as all tones are.
+    `eye_seconds` those of the calibration session; `marker_format` is the version word in front of the trial markers,
+    if any; `unity_ppm` and `eye_ppm` say how much faster than Ripple's clock those clocks run; `noise_uv` is the
+    standard deviation of the white part of the noise; `line_hz` is whole, as all tones are.
     """
 
     subject: str = "picasso"

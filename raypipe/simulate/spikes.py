@@ -16,7 +16,7 @@ SHORTEST_UV, TALLEST_UV = 60.0, 220.0
 
 @dataclass(frozen=True)
 class Unit:
-    """A neuron: `template_uv` float64 (48,), its trough at sample 16; `spike_samples` int64, the samples of the troughs."""
+    """A neuron: `template_uv` float64 (48,), its trough at sample 16; `spike_samples` int64, where the troughs are."""
 
     rate_hz: float
     amplitude_uv: float

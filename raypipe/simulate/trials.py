@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raypipe.simulate.maze import N_POSTERS, WALKING_SPEED, route, route_length
+from raypipe.simulate.maze import POSTER_NUMBERS, START_JUNCTION, WALKING_SPEED, poster_junction, route, route_length
 from raypipe.simulate.settings import LEAD_SECONDS, TAIL_SECONDS, SimulateSettings
 from raypipe.simulate.streams import generator
 
@@ -53,13 +53,13 @@ def plan_navigation(settings: SimulateSettings, session: int) -> Navigation:
     slot = (settings.seconds - LEAD_SECONDS - TAIL_SECONDS) / settings.trials
     time_outs = random.permutation(settings.trials) < round(settings.timeout_fraction * settings.trials)
     trials = []
-    here, poster = 0, 0
+    here, poster = START_JUNCTION, 0
     for index in range(settings.trials):
         start = LEAD_SECONDS + index * slot
         pause = 0.1 * slot * random.uniform(0.5, 1.0)
         cue = min(1.0, 0.3 * slot) * random.uniform(0.9, 1.0)
         longest = 0.95 * slot - pause - cue
-        poster = 1 + (poster - 1 + int(random.integers(1, N_POSTERS))) % N_POSTERS if poster else 1
+        poster = int(random.choice([p for p in POSTER_NUMBERS if p != poster and poster_junction(p) != here]))
         timeout = bool(time_outs[index])
         way = route(here, poster, random, reach=not timeout)
         here = way[-1]

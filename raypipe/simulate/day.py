@@ -20,7 +20,6 @@ from raypipe.simulate.recording import write_recording
 from raypipe.simulate.settings import SimulateSettings
 from raypipe.simulate.spikes import SAMPLES_PER_SECOND
 from raypipe.simulate.trials import (
-    Navigation,
     calibration_markers,
     navigation_markers,
     plan_calibration,

@@ -73,8 +73,8 @@ class NsxHeader:
 def read_nsx_header(path: Path, *, max_gap_seconds: float = 3600.0, accept_truncated: bool = False) -> NsxHeader:
     """Read the headers of a `.nsX` file and find its data blocks.
 
-    Source: NSx file specification 2.2 and 2.3. A block begins at the timeline sample its timestamp says, so a pause (or a
-    first timestamp above 0) is a gap; a clock that runs backwards is noted in `clock_resets`.
+    Source: NSx file specification 2.2 and 2.3. A block begins at the timeline sample its timestamp says, so a pause (or
+    a first timestamp above 0) is a gap; a clock that runs backwards is noted in `clock_resets`.
 
     Raises InputMissing if there is no such file; FormatError if it is of another specification, its headers contradict
     themselves or the file, it holds no frame, a gap is longer than `max_gap_seconds`, or its last block is cut (unless
@@ -89,8 +89,8 @@ def read_nsx_header(path: Path, *, max_gap_seconds: float = 3600.0, accept_trunc
     longest = max(gaps, key=lambda gap: gap.n_samples, default=Gap(0, 0))
     if longest.n_samples > max_gap_seconds * basics.sampling_rate_hz:
         raise FormatError(
-            f"{path}: no data for {longest.n_samples / basics.sampling_rate_hz:.1f} s from sample {longest.start_sample} "
-            f"on; at most {max_gap_seconds:g} s is believed",
+            f"{path}: no data for {longest.n_samples / basics.sampling_rate_hz:.1f} s "
+            f"from sample {longest.start_sample} on; at most {max_gap_seconds:g} s is believed",
             hint="raise max_gap_seconds if the recorder really paused that long",
         )
     return NsxHeader(
@@ -111,7 +111,7 @@ def read_nsx_header(path: Path, *, max_gap_seconds: float = 3600.0, accept_trunc
 
 
 def raw_channels(header: NsxHeader) -> tuple[tuple[int, int], ...]:
-    """`(channel number, column)` of the raw neural channels in file order: label `raw <n>`, units uV, wherever they stand.
+    """List `(channel number, column)` of the raw neural channels in file order: label `raw <n>` and units uV.
 
     Raises FormatError if two channels have the same number.
     """
@@ -168,11 +168,12 @@ def _frames(header: NsxHeader, block: DataBlock) -> npt.NDArray[np.int16]:
 def _bridge(
     header: NsxHeader, before: DataBlock | None, after: DataBlock, low: int, high: int
 ) -> npt.NDArray[np.int16]:
-    """Samples `[low, high)` of the gap between two blocks."""
+    """Fill samples `[low, high)` of the gap between two blocks."""
     right = _frames(header, after)[0]
     if before is None:
         return np.broadcast_to(right, (high - low, right.size))
     left = _frames(header, before)[-1]
     fraction = (np.arange(low, high) - (before.end_sample - 1)) / (after.start_sample - before.end_sample + 1)
     line = left + fraction[:, None] * (right.astype(np.float64) - left)
-    return np.rint(line).astype(np.int16)
+    filled: npt.NDArray[np.int16] = np.rint(line).astype(np.int16)
+    return filled

@@ -12,7 +12,7 @@ CUT = "the recorder stopped in the middle or the copy is incomplete: copy it aga
 
 @dataclass(frozen=True)
 class DataBlock:
-    """Frames without a pause: `n_samples` of them from `byte_offset` on, the first at `start_sample` of the timeline."""
+    """`n_samples` frames without a pause from `byte_offset` on, the first at `start_sample` of the timeline."""
 
     timestamp_ticks: int
     byte_offset: int
@@ -45,7 +45,7 @@ class ClockReset:
 def find_blocks(basics: NsxBasics, *, accept_truncated: bool) -> tuple[tuple[DataBlock, ...], int]:
     """Walk the data blocks from head to head; `start_sample` is what each timestamp says.
 
-    Returns the blocks that hold frames, and how many frames the last head promised in vain (0 unless `accept_truncated`).
+    Returns the blocks that hold frames, and how many frames the last head promised in vain (0 if the file is whole).
     Raises FormatError where a head is not a head, or the last block is cut.
     """
     found: list[DataBlock] = []
@@ -72,8 +72,8 @@ def put_on_timeline(
 ) -> tuple[tuple[DataBlock, ...], tuple[ClockReset, ...]]:
     """Move blocks that would overlap behind the block in front of them, and say which.
 
-    A block that starts before even the *start* of the one in front of it shows that the clock began anew: the blocks after
-    it are counted from there. A mere overlap moves its own block only.
+    A block that starts before even the *start* of the one in front of it shows that the clock began anew: the blocks
+    after it are counted from there. A mere overlap moves its own block only.
     """
     blocks: list[DataBlock] = []
     resets: list[ClockReset] = []
@@ -94,7 +94,7 @@ def put_on_timeline(
 
 
 def gaps_between(blocks: Iterable[DataBlock]) -> tuple[Gap, ...]:
-    """The stretches of the timeline, from its sample 0 on, that no block covers."""
+    """Find the stretches of the timeline, from its sample 0 on, that no block covers."""
     gaps: list[Gap] = []
     end = 0
     for block in blocks:
@@ -113,7 +113,7 @@ def _heads(basics: NsxBasics, offset: int, accept_truncated: bool) -> Iterator[t
             head = file.read(BLOCK_HEAD_BYTES)
             if head[:1] != b"\x01":
                 raise FormatError(
-                    f"{basics.path}: at byte {offset}: expected the head of a data block (0x01), found 0x{head[:1].hex()}"
+                    f"{basics.path}: at byte {offset}: expected a data block (byte 0x01), found 0x{head[:1].hex()}"
                 )
             if len(head) < BLOCK_HEAD_BYTES:
                 if accept_truncated:

@@ -1,11 +1,11 @@
-"""The headers of a Ripple/Blackrock `.nsX` file, specification 2.2 and 2.3: what is recorded, not where the samples are."""
+"""The headers of a Ripple/Blackrock `.nsX` file, specification 2.2 and 2.3: what is recorded, not where it lies."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from raypipe.errors import FormatError, InputMissing
 from raypipe.io.nev import SPECS, filter_type, text, time_of_origin
@@ -101,7 +101,7 @@ class NsxBasics:
         return PERIODS_PER_SECOND / self.period
 
     def sample_of(self, ticks: int) -> int:
-        """The timeline sample nearest to a timestamp."""
+        """Find the timeline sample nearest to a timestamp."""
         ticks_per_sample = self.timestamp_resolution * self.period
         return (2 * ticks * PERIODS_PER_SECOND + ticks_per_sample) // (2 * ticks_per_sample)
 
@@ -161,7 +161,8 @@ def _basic_header(path: Path, raw: bytes, file_bytes: int) -> np.void:
         raise FormatError(f"{path}: at byte 310: 0 channels, expected at least 1")
     if basic["header_bytes"] != expected:
         raise FormatError(
-            f"{path}: at byte 10: headers of {basic['header_bytes']} bytes, expected {expected} for {n_channels} channels"
+            f"{path}: at byte 10: headers of {basic['header_bytes']} bytes, "
+            f"expected {expected} for {n_channels} channels"
         )
     if expected > file_bytes:
         raise FormatError(f"{path}: the headers need {expected} bytes, the file holds {file_bytes}")
@@ -171,7 +172,7 @@ def _basic_header(path: Path, raw: bytes, file_bytes: int) -> np.void:
     return basic
 
 
-def _channel(path: Path, column: int, row: npt.NDArray[np.void] | np.void) -> NsxChannel:
+def _channel(path: Path, column: int, row: Any) -> NsxChannel:
     at = NSX_BASIC_HEADER.itemsize + NSX_CHANNEL_HEADER.itemsize * column
     if bytes(row["kind"]) != b"CC":
         raise FormatError(f"{path}: at byte {at}: expected a channel header 'CC', found {bytes(row['kind'])!r}")
@@ -194,7 +195,7 @@ def _channel(path: Path, column: int, row: npt.NDArray[np.void] | np.void) -> Ns
     )
     if channel.min_digital >= channel.max_digital or channel.min_analog >= channel.max_analog:
         raise FormatError(
-            f"{path}: at byte {at + 22}: {channel.label!r} goes from {channel.min_digital} to {channel.max_digital} counts "
-            f"and {channel.min_analog} to {channel.max_analog} {channel.units}; both ranges must rise"
+            f"{path}: at byte {at + 22}: {channel.label!r} goes from {channel.min_digital} to {channel.max_digital} "
+            f"counts and {channel.min_analog} to {channel.max_analog} {channel.units}; both ranges must rise"
         )
     return channel

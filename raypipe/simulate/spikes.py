@@ -11,7 +11,8 @@ SAMPLES_PER_SECOND = 30000
 TEMPLATE_SAMPLES = 48
 TROUGH_SAMPLE = 16
 REFRACTORY_SAMPLES = 90  # 3 ms, longer than a template, so that spikes of a unit never overlap
-SHORTEST_UV, TALLEST_UV = 60.0, 220.0
+SHORTEST_UV, TALLEST_UV = 110.0, 220.0  # of the first unit
+SECOND_TO_FIRST = (0.5, 0.7)
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Unit:
 def simulate_units(seed: int, session: int, channel: int, n_samples: int) -> tuple[Unit, ...]:
     """Make the two units of a channel: the same neurons in every session, firing as Poisson neurons with 3 ms pause."""
     shape = generator(seed, "units", channel)
-    heights = sorted((float(shape.uniform(SHORTEST_UV, TALLEST_UV)) for _ in range(2)), reverse=True)
+    tall = float(shape.uniform(SHORTEST_UV, TALLEST_UV))
+    heights = (tall, tall * float(shape.uniform(*SECOND_TO_FIRST)))
     return tuple(
         _unit(index, height, shape, generator(seed, "spikes", session, channel, index), n_samples)
         for index, height in enumerate(heights)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,11 @@ class GrowingObject:
 
     def abort(self) -> None:
         """Remove the unfinished file. May be called at any time and again; a file that has its name stays."""
-        self._close()
-        self._temporary.unlink(missing_ok=True)
+        # The disk that refused the write may refuse this too; the first refusal is the one to report.
+        with suppress(OSError):
+            self._close()
+        with suppress(OSError):
+            self._temporary.unlink()
 
     def _write_back(self, end: int) -> None:
         """Have the disk work while the filters do: the final sync is then short, and dirty pages do not pile up.

@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from raypipe.errors import WriteFailed
@@ -28,7 +29,8 @@ def write_whole(path: Path, content: bytes, *, token: str = "") -> None:
             os.close(descriptor)
         rename_synced(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise write_failed(error, path) from error
 
 

@@ -44,9 +44,9 @@ def arrange_markers(
     """Arrange the events of a session as trials.
 
     `codes` (m,) and `ticks` (m,), in 1/`resolution` s, are all events of the digital port in order. Of the fields,
-    `markers` uint16, `timeStamps` float64 s and `trialIndices` int64 (samples at 30 kHz) are (trials, 3), or (trials, 2)
-    where the words come in pairs (1 then 3); the index is the tick itself. `rawMarkers` is `codes`, and
-    `sessionStartTime` the time of the first word. A stream that begins with 128 is not arranged: `markers` and
+    `markers` uint16, `timeStamps` float64 s and `trialIndices` int64 (samples at 30 kHz) are (trials, 3), or
+    (trials, 2) where the words come in pairs (1 then 3); the index is made of the tick itself. `rawMarkers` is `codes`,
+    and `sessionStartTime` the time of the first word. A stream that begins with 128 is not arranged: `markers` and
     `timeStamps` are its words (w,), and there is nothing else.
 
     A trial that is not complete is left out with a note; start words inside the stream (a session that was started

@@ -1,0 +1,33 @@
+# Two commands for a new machine: `make demo` and `make test`. Everything lives in .venv; nothing else is touched.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO ?= demo
+
+.PHONY: demo test check bench clean
+
+demo: .venv/installed ## make a small synthetic day and process it
+	@rm -rf $(DEMO)
+	$(BIN)/raypipe simulate $(DEMO) --channels 16 --seconds 30 --trials 6
+	$(BIN)/raypipe plan $(DEMO)/picasso/20181105
+	$(BIN)/raypipe run $(DEMO)/picasso/20181105
+	$(BIN)/raypipe status $(DEMO)/picasso/20181105
+	$(BIN)/raypipe run $(DEMO)/picasso/20181105
+
+test: .venv/installed ## run the tests
+	$(BIN)/python -m pytest
+
+check: .venv/installed ## lint, format, types, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed ## measure kernels, a whole session and memory; writes bench/results
+	$(BIN)/python -m bench
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

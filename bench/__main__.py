@@ -1,0 +1,8 @@
+"""Runs all benchmarks, one after the other: `python -m bench`."""
+
+import subprocess
+import sys
+
+for name in ("kernels", "session", "memory"):
+    print(f"== {name}", flush=True)
+    subprocess.run([sys.executable, "-m", f"bench.{name}"], check=True)

@@ -1,0 +1,1 @@
+"""What raypipe knows of machines and clusters; it knows nothing of the data."""

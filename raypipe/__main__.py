@@ -1,0 +1,5 @@
+"""`python -m raypipe` is `raypipe`."""
+
+from raypipe.cli import main
+
+main()

@@ -1,0 +1,85 @@
+"""The workers on Ray: a reader that hands tiles on, filter actors that own groups of channels, and tasks for objects.
+
+What can go wrong inside a worker comes back as a value, so that one bad file never takes its neighbours with it; a
+worker that dies is the driver's business.
+"""
+
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import ray
+
+import kernels
+from raypipe.channels import FilterDesign, Group, GroupWork
+from raypipe.outcome import Failure, Written, failure
+from raypipe.passes import ObjectTask
+from raypipe.sources import Samples, Source
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What became of a group or an object: files that are synced but not yet published, and failures."""
+
+    written: tuple[Written, ...]
+    failures: tuple[Failure, ...]
+    peak_memory: int
+    """Bytes: the most resident memory this worker ever had."""
+
+
+@ray.remote
+class Reader:
+    """Reads tiles of a recording, each once, and hands them on cut into groups."""
+
+    def read(
+        self, source: Source, start: int, stop: int, groups: tuple[tuple[int, ...], ...]
+    ) -> Samples | tuple[Samples, ...]:
+        """Return samples `start` to `stop` of each group of 8 places as (8, stop - start); one object a group."""
+        samples = source.read(start, stop, tuple(place for group in groups for place in group))
+        tile = tuple(samples[first : first + kernels.LANES] for first in range(0, len(samples), kernels.LANES))
+        return tile if len(tile) > 1 else tile[0]
+
+
+@ray.remote
+class FilterActor:
+    """Owns groups of channels: keeps their filters' state from tile to tile, and writes their files."""
+
+    def __init__(self) -> None:
+        kernels.warm()
+        self._work: dict[int, GroupWork] = {}
+
+    def begin(self, groups: Mapping[int, Group], designs: Mapping[str, FilterDesign], token: str) -> None:
+        """Begin `groups` (by their number in the pass): their files are made, under temporary names."""
+        for number, group in groups.items():
+            filters = {stage: design.filter() for stage, design in designs.items() if stage in group.stages}
+            self._work[number] = GroupWork(group, filters, token=token)
+
+    def push(self, numbers: tuple[int, ...], *tiles: Samples) -> None:
+        """Take the next tile of each of the groups `numbers`, in the same order."""
+        for number, tile in zip(numbers, tiles, strict=True):
+            self._work[number].push(tile)
+
+    def finish(self, number: int) -> Finished:
+        """Finish and sync the files of a group."""
+        work = self._work.pop(number)
+        return Finished(tuple(work.finish()), tuple(work.failures), _peak_memory())
+
+    def abort(self, numbers: tuple[int, ...]) -> None:
+        """Remove what was begun of the groups `numbers`."""
+        for number in numbers:
+            if work := self._work.pop(number, None):
+                work.abort()
+
+
+@ray.remote
+def make_object(task: ObjectTask, token: str) -> tuple[Finished, tuple[str, ...]]:
+    """Make the object of a whole session; return it with what should be said about it."""
+    try:
+        written, notes = task.make(token)
+    except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this task's alone)
+        return Finished((), (failure(task.stage, None, error),), _peak_memory()), ()
+    return Finished((written,), (), _peak_memory()), notes
+
+
+def _peak_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,257 @@
+"""The command line: one verb a function, each a thin shell around the module that does it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+
+from raypipe import __version__
+from raypipe.errors import RaypipeError, UsageError
+
+app = typer.Typer(
+    name="raypipe",
+    help="A day of hippocampus recordings: from Ripple files to the lab's analysis objects, on Ray.",
+    epilog="Exit codes: 0 done, 1 a task failed, 2 usage, 3 refused (memory, disk, lock), 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+DayPath = Annotated[Path, typer.Argument(metavar="DAY", help="Folder of a day, as data/picasso/20181105.")]
+Only = Annotated[list[str] | None, typer.Option("--only", metavar="STAGE", help="Only this stage (may be repeated).")]
+Skip = Annotated[list[str] | None, typer.Option("--skip", metavar="STAGE", help="Not this stage (may be repeated).")]
+Channels = Annotated[str | None, typer.Option("--channels", metavar="LIST", help="Only these channels: 1-32,40.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="DIR", help="Write to DIR/subject/day and leave the recording's folder untouched."),
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML; `raypipe config` prints them all.")
+]
+NoRaw = Annotated[bool, typer.Option("--no-raw", help="Do not write raw copies (as --skip rplsplit).")]
+Replace = Annotated[bool, typer.Option("--replace", help="Also make again what raypipe did not make, or others changed.")]
+Cpus = Annotated[int | None, typer.Option("--cpus", min=1, help="CPUs to use (default: all this machine lets us).")]
+Memory = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Memory to use, as 6GB.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON on standard output.")]
+
+
+def main() -> NoReturn:
+    """Run the command line; every expected error ends with one message and its exit code."""
+    try:
+        app(standalone_mode=True)
+    except RaypipeError as error:
+        typer.secho(f"raypipe: {error}", fg="red", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"raypipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="Examples:\n\n- `raypipe plan data/picasso/20181105`\n\n- `raypipe plan data/picasso/20181105 --only rpllfp --channels 1-32`"
+)
+def plan(
+    day: DayPath,
+    only: Only = None,
+    skip: Skip = None,
+    channels: Channels = None,
+    output: Output = None,
+    config: ConfigFile = None,
+    no_raw: NoRaw = False,
+    replace: Replace = False,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    json: Json = False,
+) -> None:
+    """Show what `run` would do: what is done, what is to do and why, bytes and memory. Changes nothing."""
+    from raypipe import report
+
+    made = _plan(day, only, skip, channels, output, config, no_raw, replace, cpus, memory)
+    typer.echo(report.plan_json(made) if json else report.plan_text(made), nl=False)
+
+
+@app.command(
+    epilog="Examples:\n\n- `raypipe run data/picasso/20181105`\n\n- `raypipe run data/picasso/20181105 --no-raw --cpus 4 --memory 6GB`\n\n"
+    "- `raypipe run data/picasso/20181105 --output results --json`"
+)
+def run(
+    day: DayPath,
+    only: Only = None,
+    skip: Skip = None,
+    channels: Channels = None,
+    output: Output = None,
+    config: ConfigFile = None,
+    no_raw: NoRaw = False,
+    replace: Replace = False,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    json: Json = False,
+) -> None:
+    """Do what is to be done of a day. What is done already stays done: run it again after anything."""
+    from raypipe import api, progress
+    from raypipe.config import load_config
+
+    settings = _overridden(load_config(config), cpus, memory)
+    with progress.shown("json" if json else settings.run.progress) as listeners:
+        report = api.run_day(
+            day,
+            only=only or (),
+            skip=[*(skip or ()), *(["rplsplit"] if no_raw else ())],
+            channels=channels,
+            output=output,
+            config=settings,
+            replace=replace,
+            listeners=listeners,
+        )
+    raise typer.Exit(report.exit_code)
+
+
+@app.command(epilog="Examples:\n\n- `raypipe status data/picasso/20181105`\n\n- `raypipe status data/picasso/20181105 --json`")
+def status(
+    day: DayPath,
+    only: Only = None,
+    skip: Skip = None,
+    channels: Channels = None,
+    output: Output = None,
+    config: ConfigFile = None,
+    no_raw: NoRaw = False,
+    json: Json = False,
+) -> None:
+    """Show what is there and what is missing, by array and channel. Exit code 1 if anything is missing."""
+    from raypipe import report
+    from raypipe.status import status_of
+
+    made = _plan(day, only, skip, channels, output, config, no_raw, False, None, None)
+    found = status_of(made)
+    typer.echo(report.status_json(found, made) if json else report.status_text(found, made), nl=False)
+    raise typer.Exit(0 if found.complete and not made.problems else 1)
+
+
+@app.command(epilog="Examples:\n\n- `raypipe clean data/picasso/20181105 --dry-run`\n\n- `raypipe clean data/picasso/20181105 --only rplsplit --yes`")
+def clean(
+    day: DayPath,
+    only: Only = None,
+    output: Output = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go, and remove nothing.")] = False,
+) -> None:
+    """Remove what raypipe made (all of it, or of some stages), and nothing else; asks first."""
+    from raypipe import clean as cleaning
+    from raypipe.day import find_day
+    from raypipe.memory import in_gb
+    from raypipe.stages import choose_stages
+
+    found_day = find_day(day, output)
+    leftovers = cleaning.find_leftovers(found_day, [stage.name for stage in choose_stages(tuple(only or ()))])
+    for path in leftovers.changed:
+        typer.echo(f"kept, changed since raypipe made it: {path}", err=True)
+    if not leftovers.remove:
+        typer.echo("nothing of raypipe's is there")
+        return
+    what = f"{len(leftovers.remove)} files, {in_gb(leftovers.size)}, of {found_day.title}"
+    if dry_run:
+        for path in leftovers.remove:
+            typer.echo(str(path))
+        typer.echo(f"would remove {what}")
+        return
+    if not yes and not typer.confirm(f"Remove {what}?"):
+        raise typer.Exit(1)
+    cleaning.clean(found_day, leftovers)
+    typer.echo(f"removed {what}")
+
+
+@app.command(
+    epilog="Examples:\n\n- `raypipe simulate data` makes data/picasso/20181105\n\n"
+    "- `raypipe simulate data --channels 1-32,40 --seconds 600 --trials 60 --sessions 2 --seed 7`"
+)
+def simulate(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder in which the subject's folder is made.")],
+    channels: Annotated[str, typer.Option(metavar="LIST", help="How many channels (16), or which (1-32,40).")] = "16",
+    seconds: Annotated[float, typer.Option(help="Length of each navigation session.")] = 60.0,
+    eye_seconds: Annotated[float, typer.Option(help="Length of the calibration session.")] = 10.0,
+    trials: Annotated[int, typer.Option(help="Trials in each navigation session.")] = 10,
+    sessions: Annotated[int, typer.Option(help="Navigation sessions.")] = 1,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    spec: Annotated[str, typer.Option(help="Ripple file specification: 2.2 or 2.3.")] = "2.3",
+    markers: Annotated[str, typer.Option(help="Word that starts a session: 84, 204 or none.")] = "84",
+    subject: Annotated[str, typer.Option(help="Name of the subject.")] = "picasso",
+    day: Annotated[str, typer.Option(help="Date of the day, yyyymmdd.")] = "20181105",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a simulated day that is there.")] = False,
+) -> None:
+    """Make a synthetic day in the lab's file formats, with ground_truth.json beside it."""
+    from raypipe.progress import simple_bar
+    from raypipe.recording import parse_channels
+    from raypipe.simulate import SimulateSettings, simulate_day
+
+    if markers not in ("84", "204", "none"):
+        raise UsageError(f"no marker format {markers!r}", hint="--markers is 84, 204 or none")
+    settings = SimulateSettings(
+        subject=subject,
+        day=day,
+        channels=int(channels) if channels.isdigit() else sorted(parse_channels(channels)),
+        seconds=seconds,
+        eye_seconds=eye_seconds,
+        trials=trials,
+        sessions=sessions,
+        seed=seed,
+        spec=spec,
+        marker_format=None if markers == "none" else int(markers),
+    )
+    with simple_bar("writing the day") as advance:
+        made = simulate_day(root, settings, overwrite=overwrite, progress=advance)
+    typer.echo(str(made))
+
+
+@app.command()
+def config(config: ConfigFile = None) -> None:
+    """Print all settings as TOML, each with its meaning; a start for a file of one's own."""
+    from raypipe.config import config_toml, load_config
+
+    typer.echo(config_toml(load_config(config)), nl=False)
+
+
+def _plan(
+    day: Path,
+    only: list[str] | None,
+    skip: list[str] | None,
+    channels: str | None,
+    output: Path | None,
+    config: Path | None,
+    no_raw: bool,
+    replace: bool,
+    cpus: int | None,
+    memory: str | None,
+) -> Any:
+    from raypipe import api
+    from raypipe.config import load_config
+
+    return api.plan_day(
+        day,
+        only=only or (),
+        skip=[*(skip or ()), *(["rplsplit"] if no_raw else ())],
+        channels=channels,
+        output=output,
+        config=_overridden(load_config(config), cpus, memory),
+        replace=replace,
+    )
+
+
+def _overridden(config: Any, cpus: int | None, memory: str | None) -> Any:
+    """Return `config` with what the command line says instead."""
+    changed = {name: value for name, value in {"cpus": cpus, "memory": memory}.items() if value is not None}
+    return msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, **changed))

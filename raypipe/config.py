@@ -1,0 +1,131 @@
+"""Every setting of raypipe: name, type, range, default and meaning in one place, read from one TOML file."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from raypipe.errors import UsageError
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the TOML file; an unknown key is an error."""
+
+
+class RplLfp(Settings):
+    """Local field potential (the names and their order make the file's hash, as in PyHipp)."""
+
+    ResampleRate: Annotated[int, Meta(ge=1, description="samples per second of the LFP; must divide the raw rate")] = (
+        1000
+    )
+    LFPOrder: Annotated[int, Meta(ge=2, description="order of the band-pass; even, halved for each of two passes")] = 8
+    LowPassFrequency: Annotated[
+        tuple[float, float], Meta(description="edges of the pass band in Hz, below half of ResampleRate")
+    ] = (1, 150)
+
+
+class RplHighPass(Settings):
+    """High-pass for spikes (the names and their order make the file's hash, as in PyHipp)."""
+
+    HighOrder: Annotated[int, Meta(ge=2, description="order of the band-pass; even, halved for each of two passes")] = 8
+    HighPassFrequency: Annotated[
+        tuple[float, float], Meta(description="edges of the pass band in Hz, below half of the raw rate")
+    ] = (500, 7500)
+
+
+class Input(Settings):
+    """How damaged or interrupted recordings are read."""
+
+    accept_truncated: Annotated[
+        bool, Meta(description="use what is there of an .ns5 that ends before its header says")
+    ] = False
+    max_gap_seconds: Annotated[
+        float, Meta(gt=0, description="longest pause of a recording that is filled; longer ones are an error")
+    ] = 3600.0
+
+
+class Resources(Settings):
+    """What a run may use; never changes a result."""
+
+    cpus: Annotated[int, Meta(ge=0, description="CPUs to use; 0: all that this machine lets us use")] = 0
+    memory: Annotated[
+        str, Meta(description="memory to use, as '6GB' or '500MB'; empty: nine tenths of what there is")
+    ] = ""
+    tile_seconds: Annotated[
+        float, Meta(gt=0, le=600, description="seconds of all channels that are read and handed on at once")
+    ] = 4.0
+    tiles_in_flight: Annotated[int, Meta(ge=1, le=64, description="tiles that may wait between reader and filters")] = 3
+    restarts: Annotated[
+        int, Meta(ge=0, description="how often channels of a filter actor that died are begun again")
+    ] = 3
+    progress: Annotated[
+        Literal["auto", "rich", "plain", "json", "none"],
+        Meta(description="how progress is shown; auto: bars on a terminal, plain lines elsewhere"),
+    ] = "auto"
+
+
+class Config(Settings):
+    """The whole configuration."""
+
+    rpllfp: RplLfp = RplLfp()
+    rplhighpass: RplHighPass = RplHighPass()
+    input: Input = Input()
+    run: Resources = Resources()
+
+
+def load_config(path: Path | None) -> Config:
+    """Read `path` (TOML); without one, the defaults.
+
+    Raises `UsageError` that names the file and the key for anything unknown, mistyped or out of range.
+    """
+    if path is None:
+        return Config()
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), Config)
+    except FileNotFoundError:
+        raise UsageError(f"no configuration file {path}", hint="`raypipe config > raypipe.toml` writes one") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as TOML: {error}", hint="`raypipe config` prints a valid one") from None
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"{path}: {error}", hint="`raypipe config` prints every key with its range and meaning"
+        ) from None
+
+
+def config_toml(config: Config | None = None) -> str:
+    """Return `config` as TOML, each key under a comment with its meaning."""
+    return "\n".join(_toml_lines(config or Config()))
+
+
+def parse_bytes(text: str) -> int:
+    """Return '6GB', '1.5G', '500MB' or '1048576' as bytes (powers of 1024). Raises `UsageError`."""
+    number = text.strip().upper().removesuffix("IB").removesuffix("B").strip()
+    power = {"K": 10, "M": 20, "G": 30, "T": 40}.get(number[-1:], 0)
+    try:
+        size = float(number[:-1] if power else number) * 2**power
+    except ValueError:
+        size = 0.0
+    if not 0 < size < float("inf"):
+        raise UsageError(f"{text!r} is not an amount of memory", hint="write it as 6GB or 500MB")
+    return int(size)
+
+
+def _toml_lines(config: Config) -> Iterator[str]:
+    for table in msgspec.structs.fields(config):
+        settings = getattr(config, table.name)
+        yield f"# {(type(settings).__doc__ or '').strip()}"
+        yield f"[{table.name}]"
+        hints = get_type_hints(type(settings), include_extras=True)
+        for field in msgspec.structs.fields(settings):
+            meaning = next(meta for meta in hints[field.name].__metadata__ if isinstance(meta, Meta))
+            yield f"# {meaning.description}"
+            yield f"{field.name} = {_toml_value(getattr(settings, field.name))}"
+        yield ""
+
+
+def _toml_value(value: Any) -> str:
+    # JSON's spelling of booleans, numbers, strings and lists is TOML's too.
+    return msgspec.json.encode(value).decode().replace(",", ", ")

@@ -1,0 +1,276 @@
+"""Runs passes on Ray: wait for what is under way, pull what came back, dispatch what fits; until nothing is left.
+
+A file counts only when the driver says so: a worker syncs it under a temporary name, the driver writes it into the
+ledger and renames it. So whatever is killed, and whenever, what has a final name is complete and known, and what has
+not is begun again. Only this file and `actors` know of Ray.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import Any, Protocol
+
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from raypipe.actors import FilterActor, Finished, Reader, make_object
+from raypipe.channels import Group, Pass
+from raypipe.events import Event, Note, PassProgressed, PassStarted
+from raypipe.io.publish import temporary_name
+from raypipe.memory import SESSION_TASK, Budget
+from raypipe.outcome import Failure, Written, failure
+from raypipe.passes import ObjectTask
+
+_POLL_SECONDS = 1.0
+_READER_RETRIES = 2
+
+
+class Sink(Protocol):
+    """Where the driver puts what came out: the run behind it keeps the ledger and the counts."""
+
+    def written(self, session: str, files: Sequence[Written]) -> None:
+        """Publish files that are complete and synced under their temporary names."""
+
+    def failed(self, session: str, failures: Sequence[Failure]) -> None:
+        """Take note of files that could not be made."""
+
+    def emit(self, event: Event) -> None:
+        """Tell what happens."""
+
+
+@contextmanager
+def embedded_ray(budget: Budget, cpus: int) -> Iterator[None]:
+    """Start a Ray of our own with `cpus` and the budget's memory; end it, and remove what it left on the disk."""
+    folder = Path(mkdtemp(prefix="raypipe-"))  # a short path: Ray's sockets live below it
+    try:
+        ray.init(
+            num_cpus=cpus,
+            object_store_memory=budget.object_store,
+            _memory=budget.total,
+            _temp_dir=str(folder),
+            include_dashboard=False,
+            configure_logging=False,
+            log_to_driver=False,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        rmtree(folder, ignore_errors=True)
+
+
+def run_on_ray(
+    objects: Sequence[ObjectTask], passes: Sequence[Pass], budget: Budget, sink: Sink, *, token: str, restarts: int
+) -> None:
+    """Make the objects of whole sessions beside the passes, and do one pass after the other."""
+    loop = _Loop()
+    for task in objects:
+        ref = make_object.options(num_cpus=0, memory=SESSION_TASK).remote(task, token)
+        loop.watch(ref, lambda ref, task=task: _object_made(ref, task, sink))  # type: ignore[misc]
+    if passes:
+        crew = _Crew(budget)
+        for number, each in enumerate(passes):
+            _PassRun(each, crew, loop, sink, token=f"{token}-{number}", restarts=restarts).run()
+    while loop.step():
+        pass
+
+
+class _Loop:
+    """What is under way, and what to do with each when it comes back."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[Any, Callable[[Any], None]] = {}
+
+    def watch(self, ref: Any, handler: Callable[[Any], None]) -> None:
+        self._handlers[ref] = handler
+
+    def step(self) -> bool:
+        """Wait for something to come back and handle it; return whether anything was under way."""
+        if not self._handlers:
+            return False
+        # Bounded in time, so that signals are seen.
+        ready, _ = ray.wait(list(self._handlers), num_returns=1, timeout=_POLL_SECONDS)
+        for ref in ready:
+            self._handlers.pop(ref)(ref)
+        return True
+
+
+class _Crew:
+    """The processes that serve all passes of a run: starting one costs a second."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.reader = Reader.options(
+            num_cpus=0, memory=budget.reader, max_restarts=-1, max_task_retries=_READER_RETRIES
+        ).remote()
+        self.actors = [self.new_actor() for _ in range(budget.filter_actors)]
+
+    def new_actor(self) -> Any:
+        return FilterActor.options(num_cpus=1, memory=self.budget.filter_actor, max_restarts=0).remote()
+
+    def replace(self, actor: Any) -> Any:
+        self.actors[self.actors.index(actor)] = self.new_actor()
+        return self.actors[-1]
+
+
+@dataclass
+class _Member:
+    """A filter actor and the groups that it owns; `unfinished` shrinks as their files are published."""
+
+    actor: Any
+    unfinished: list[int]
+    token: str
+    attempt: int = 0
+    dead: bool = False
+
+
+@dataclass
+class _Convoy:
+    """Members that take the same tiles in step; one that begins again gets a convoy of its own."""
+
+    members: list[_Member]
+    next_tile: int = 0
+    waiting: Counter[int] = field(default_factory=Counter)
+    """How many members have not yet done a tile that was handed out."""
+
+
+class _PassRun:
+    """One pass: tiles go from the reader to the members, bounded in number, and finished groups come back."""
+
+    def __init__(self, each: Pass, crew: _Crew, loop: _Loop, sink: Sink, *, token: str, restarts: int) -> None:
+        self.each, self.crew, self.loop, self.sink, self.restarts = each, crew, loop, sink, restarts
+        self.tile_samples = max(1, round(crew.budget.tile_seconds * each.sampling_rate_hz))
+        self.n_tiles = math.ceil(each.source.n_samples / self.tile_samples)
+        self.source = ray.put(each.source)
+        self.token = token
+        self.unfinished = len(each.groups)
+
+    def run(self) -> None:
+        channels = sum(len(group.lanes) for group in self.each.groups)
+        self.sink.emit(PassStarted(self.each.session, channels, self.n_tiles))
+        n_actors = min(len(self.crew.actors), len(self.each.groups))
+        shares = [range(len(self.each.groups))[number::n_actors] for number in range(n_actors)]
+        self._set_out(
+            [
+                _Member(actor, list(share), f"{self.token}-{number}")
+                for number, (actor, share) in enumerate(zip(self.crew.actors, shares, strict=False))
+            ]
+        )
+        while self.unfinished:
+            self.loop.step()
+
+    def _set_out(self, members: list[_Member]) -> None:
+        convoy = _Convoy(members)
+        for member in members:
+            groups = {number: self.each.groups[number] for number in member.unfinished}
+            begun = member.actor.begin.remote(groups, self.each.filters, member.token)
+            self.loop.watch(begun, lambda ref, member=member: self._returned(ref, member))  # type: ignore[misc]
+        self._dispatch(convoy)
+
+    def _dispatch(self, convoy: _Convoy) -> None:
+        """Hand out tiles as long as not too many are on the way; behind the last, ask the members to finish."""
+        while convoy.next_tile < self.n_tiles and len(convoy.waiting) < self.crew.budget.tiles_in_flight:
+            tile, convoy.next_tile = convoy.next_tile, convoy.next_tile + 1
+            members = [member for member in convoy.members if not member.dead]
+            if not members:
+                return
+            for member, blocks in zip(members, self._read(tile, members), strict=True):
+                pushed = member.actor.push.remote(tuple(member.unfinished), *blocks)
+                convoy.waiting[tile] += 1
+                self.loop.watch(pushed, lambda ref, member=member: self._pushed(ref, convoy, member, tile))  # type: ignore[misc]
+            if convoy.next_tile == self.n_tiles:
+                for member in members:
+                    self._ask_to_finish(member)
+
+    def _read(self, tile: int, members: Sequence[_Member]) -> list[list[Any]]:
+        """Have a tile read once for all groups of `members`; return the references of each member's blocks."""
+        start = tile * self.tile_samples
+        stop = min(start + self.tile_samples, self.each.source.n_samples)
+        numbers = [number for member in members for number in member.unfinished]
+        places = tuple(self.each.groups[number].places for number in numbers)
+        blocks = self.crew.reader.read.options(num_returns=len(places)).remote(self.source, start, stop, places)
+        rest = iter(blocks if len(places) > 1 else [blocks])
+        return [[next(rest) for _ in member.unfinished] for member in members]
+
+    def _ask_to_finish(self, member: _Member) -> None:
+        for number in member.unfinished:
+            finished = member.actor.finish.remote(number)
+            self.loop.watch(finished, lambda ref, number=number: self._finished(ref, member, number))  # type: ignore[misc]
+
+    def _pushed(self, ref: Any, convoy: _Convoy, member: _Member, tile: int) -> None:
+        self._returned(ref, member)
+        convoy.waiting[tile] -= 1
+        if not convoy.waiting[tile]:
+            del convoy.waiting[tile]
+            if not member.dead:
+                seconds = min((tile + 1) * self.tile_samples, self.each.source.n_samples) / self.each.sampling_rate_hz
+                self.sink.emit(PassProgressed(self.each.session, tile + 1, self.n_tiles, seconds))
+            self._dispatch(convoy)
+
+    def _finished(self, ref: Any, member: _Member, number: int) -> None:
+        result = self._returned(ref, member)
+        if isinstance(result, Finished) and number in member.unfinished:
+            member.unfinished.remove(number)
+            self.unfinished -= 1
+            self.sink.failed(self.each.session, result.failures)
+            self.sink.written(self.each.session, result.written)
+
+    def _returned(self, ref: Any, member: _Member) -> Any:
+        """Return what a member gave back; if it died, begin its groups again, if it cannot go on, give them up."""
+        if member.dead:
+            return None
+        try:
+            return ray.get(ref)
+        except RayActorError as error:
+            self._begin_again(member, error)
+        except RayTaskError as error:
+            member.actor.abort.remote(tuple(member.unfinished))
+            self._give_up(member, error.cause or error)
+        except RayError as error:
+            self._give_up(member, error)
+        return None
+
+    def _begin_again(self, member: _Member, error: RayError) -> None:
+        member.dead = True
+        for output in _outputs(self.each.groups[number] for number in member.unfinished):
+            temporary_name(output, member.token).unlink(missing_ok=True)
+        actor = self.crew.replace(member.actor)
+        if member.attempt >= self.restarts:
+            self._give_up(member, error)
+            return
+        channels = sum(len(self.each.groups[number].lanes) for number in member.unfinished)
+        self.sink.emit(Note(self.each.session, f"a filter worker died; its {channels} channels are begun again"))
+        attempt = member.attempt + 1
+        token = f"{member.token}-{attempt}"
+        self._set_out([_Member(actor, list(member.unfinished), token, attempt)])
+
+    def _give_up(self, member: _Member, error: Exception) -> None:
+        member.dead = True
+        failures = [
+            failure(output.stage, lane.channel, error)
+            for number in member.unfinished
+            for lane in self.each.groups[number].lanes
+            for output in lane.outputs
+        ]
+        self.unfinished -= len(member.unfinished)
+        self.sink.failed(self.each.session, failures)
+
+
+def _outputs(groups: Iterator[Group]) -> list[Path]:
+    return [output.path for group in groups for lane in group.lanes for output in lane.outputs]
+
+
+def _object_made(ref: Any, task: ObjectTask, sink: Sink) -> None:
+    try:
+        result, notes = ray.get(ref)
+    except RayError as error:
+        sink.failed(task.session, [failure(task.stage, None, error)])
+        return
+    for note in notes:
+        sink.emit(Note(task.session, note))
+    sink.failed(task.session, result.failures)
+    sink.written(task.session, result.written)

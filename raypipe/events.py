@@ -1,0 +1,89 @@
+"""What happens in a run, as small records; progress, the log and the report are listeners to them."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True):
+    """Base of the records; as JSON each carries its name in `event`."""
+
+
+class RunStarted(Event):
+    """A run begins to work (it is never sent when there is nothing to do)."""
+
+    day: str
+    run: str
+    tasks: int
+    """Outputs to make."""
+    bytes_to_write: int
+    projected_memory: int
+    """Bytes of all processes together at their peak."""
+
+
+class Phase(Event):
+    """Something that is not a task and takes time begins, as Ray's start."""
+
+    text: str
+    at: float
+    """Seconds since the run began."""
+
+
+class PassStarted(Event):
+    """One session's recording begins to be read."""
+
+    session: str
+    channels: int
+    tiles: int
+
+
+class PassProgressed(Event):
+    """A tile went through the filters."""
+
+    session: str
+    tiles_done: int
+    tiles: int
+    seconds_of_recording: float
+
+
+class TaskDone(Event):
+    """An output has its final name."""
+
+    stage: str
+    session: str
+    channel: int | None
+    output: str
+    size: int
+
+
+class TaskFailed(Event):
+    """An output could not be made."""
+
+    stage: str
+    session: str
+    channel: int | None
+    error: str
+    hint: str
+    log: str
+    """File with the whole story; empty where the message says all."""
+
+
+class Note(Event):
+    """Something that the user should know, and that stops nothing: a gap, a restart, a dropped trial."""
+
+    session: str
+    text: str
+
+
+class RunEnded(Event):
+    """A run has ended."""
+
+    outcome: Literal["done", "failed", "interrupted"]
+    done: int
+    failed: int
+    seconds: float
+    bytes_written: int
+
+
+Listener = Callable[[Event], None]

@@ -1,0 +1,127 @@
+"""How much memory a run will need, from headers alone, and how many workers and how large tiles fit what there is.
+
+The constants are the resident memory of processes as measured on Linux with `bench/memory.py`, rounded up; what grows
+with the recording is counted. Length does not occur: a pass holds tiles, not sessions.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from raypipe.config import Config
+from raypipe.errors import TooLittleMemory
+from raypipe.stages import Stage
+
+LANES = 8
+MB = 1 << 20
+RAY_SERVICES = 420 * MB
+"""Ray's own processes and the driver, on one node."""
+READER_BASE = 130 * MB
+FILTER_BASE = 190 * MB
+SESSION_TASK = 150 * MB
+"""What a stage of a session (markers) asks for: a worker, and events that are few."""
+FILE_BYTES = 64_000
+"""An open output: its fields, waiting for the end."""
+_SMALLEST_TILE_SECONDS = 1.0
+_FORGOTTEN_DECADES = 10
+_STATE_ROW = LANES * 8
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one pass puts on the machine."""
+
+    channels: int
+    sampling_rate_hz: float
+    bytes_per_sample: int
+    stages: tuple[Stage, ...]
+
+    @property
+    def groups(self) -> int:
+        """Groups of 8 channels."""
+        return math.ceil(self.channels / LANES)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How a run divides memory: what each worker asks Ray for, and the sum that the plan promises."""
+
+    filter_actors: int
+    tile_seconds: float
+    tiles_in_flight: int
+    object_store: int
+    reader: int
+    filter_actor: int
+    total: int
+
+
+def make_budget(loads: Iterable[Load], config: Config, *, cpus: int, memory: int) -> Budget:
+    """Choose the most filter actors and the largest tiles (up to the configured) whose sum fits `memory` bytes.
+
+    Raises `TooLittleMemory` with both numbers if one actor with the smallest tiles does not fit.
+    """
+    loads = list(loads)
+    most = min(cpus, max((load.groups for load in loads), default=0))
+    smallest = None
+    for actors in range(most, 0, -1):
+        seconds = config.run.tile_seconds
+        while True:
+            smallest = _budget(loads, config, actors, seconds)
+            if smallest.total <= memory:
+                return smallest
+            if seconds <= _SMALLEST_TILE_SECONDS:
+                break
+            seconds = max(_SMALLEST_TILE_SECONDS, seconds / 2)
+    if smallest is None:  # nothing but stages of sessions
+        smallest = Budget(0, config.run.tile_seconds, 0, 80 * MB, 0, 0, RAY_SERVICES + SESSION_TASK)
+        if smallest.total <= memory:
+            return smallest
+    raise TooLittleMemory(
+        f"the smallest way to do this needs {in_gb(smallest.total)}, and {in_gb(memory)} are allowed",
+        hint="give more with --memory, use a larger machine, or take fewer channels at a time with --channels",
+    )
+
+
+def in_gb(size: float) -> str:
+    """Write bytes for people: '1.42 GB', '310 MB'."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def group_bytes(load: Load, config: Config) -> int:
+    """Bytes that the filters of 8 channels hold while a recording goes by."""
+    total = LANES * 7500 * 4
+    for stage in load.stages:
+        arguments = stage.arguments(config)
+        if stage.name == "rplhighpass":
+            low_hz, _ = arguments["HighPassFrequency"]
+            total += _bandpass_bytes(low_hz, arguments["HighOrder"], load.sampling_rate_hz)
+        elif stage.name == "rpllfp":
+            low_hz, _ = arguments["LowPassFrequency"]
+            total += _bandpass_bytes(low_hz, arguments["LFPOrder"], arguments["ResampleRate"]) + LANES * 20_000 * 4
+        total += LANES * FILE_BYTES
+    return total
+
+
+def _budget(loads: list[Load], config: Config, actors: int, tile_seconds: float) -> Budget:
+    tile = max(int(tile_seconds * load.sampling_rate_hz) * load.groups * LANES * load.bytes_per_sample for load in loads)
+    groups = max(math.ceil(load.groups / actors) * group_bytes(load, config) for load in loads)
+    in_flight = config.run.tiles_in_flight
+    object_store = max(80 * MB, (in_flight + 1) * tile + tile // 4)
+    reader = READER_BASE + 2 * tile
+    filter_actor = FILTER_BASE + groups
+    return Budget(
+        filter_actors=actors,
+        tile_seconds=tile_seconds,
+        tiles_in_flight=in_flight,
+        object_store=object_store,
+        reader=reader,
+        filter_actor=filter_actor,
+        total=RAY_SERVICES + object_store + reader + actors * filter_actor + SESSION_TASK,
+    )
+
+
+def _bandpass_bytes(low_hz: float, order: int, rate_hz: float) -> int:
+    # The slowest poles of a Butterworth band-pass decay with sin(pi / 2n) of the lower edge's angular frequency.
+    decade = math.log(10) * rate_hz / (2 * math.pi * low_hz * math.sin(math.pi / order))
+    halo = 1.1 * _FORGOTTEN_DECADES * decade
+    return int(_STATE_ROW * (3 * halo + 20_000))

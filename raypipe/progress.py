@@ -1,0 +1,164 @@
+"""Shows a run: bars on a terminal, plain lines elsewhere, JSON lines on request. Each is a listener to events."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from raypipe.events import (
+    Event,
+    Listener,
+    Note,
+    PassProgressed,
+    PassStarted,
+    Phase,
+    RunEnded,
+    RunStarted,
+    TaskDone,
+    TaskFailed,
+)
+from raypipe.memory import in_gb
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_SHOWN_FAILURES = 12
+
+
+@contextmanager
+def shown(kind: str) -> Iterator[list[Listener]]:
+    """Give the listeners for a kind of progress: auto, rich, plain, json or none."""
+    if kind == "auto":
+        kind = "rich" if sys.stderr.isatty() else "plain"
+    if kind == "rich":
+        with _bars() as listener:
+            yield [listener]
+    else:
+        yield {"plain": [plain], "json": [as_json], "none": []}[kind]
+
+
+@contextmanager
+def simple_bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function of (done, total) that moves one bar; without a terminal nothing is shown."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(text, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+def as_json(event: Event) -> None:
+    """Print an event as one line of JSON."""
+    sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
+    sys.stdout.flush()
+
+
+def plain(event: Event) -> None:
+    """Print an event as a line of text; of the tiles every tenth part, of the outputs none."""
+    if isinstance(event, PassProgressed):
+        tenth = event.tiles_done * 10 // event.tiles
+        if tenth == (event.tiles_done - 1) * 10 // event.tiles:
+            return
+    if line := _line(event):
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def _line(event: Event) -> str:
+    """Say an event in a line; an empty one where it is not worth saying."""
+    match event:
+        case RunStarted():
+            return (
+                f"{event.day}: {event.tasks} outputs, {in_gb(event.bytes_to_write)} to write,"
+                f" at most {in_gb(event.projected_memory)} of memory (run {event.run})"
+            )
+        case Phase():
+            return event.text
+        case PassStarted():
+            return f"{event.session}: {event.channels} channels"
+        case PassProgressed():
+            return f"{event.session}: {event.seconds_of_recording:.0f} s of the recording filtered"
+        case Note():
+            return f"{event.session}: {event.text}"
+        case TaskFailed():
+            return f"FAILED {_name(event)}: {event.error}" + (f"\n  hint: {event.hint}" if event.hint else "")
+        case RunEnded():
+            return _summary(event)
+        case _:
+            return ""
+
+
+def _summary(event: RunEnded) -> str:
+    if event.outcome == "done" and not event.done:
+        return "nothing to do: everything is up to date"
+    text = f"{event.outcome}: {event.done} outputs, {in_gb(event.bytes_written)} in {event.seconds:.1f} s"
+    return text + (f", {event.failed} failed" if event.failed else "")
+
+
+def _name(event: TaskFailed | TaskDone) -> str:
+    return f"{event.session} {event.stage}" + (f" channel {event.channel}" if event.channel else "")
+
+
+@contextmanager
+def _bars() -> Iterator[Listener]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description:<24}"),
+        BarColumn(),
+        TextColumn("{task.fields[count]:>18}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    ) as progress:
+        yield _Bars(progress)
+
+
+class _Bars:
+    """A bar for each session's recording and one for all files."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self.progress = progress
+        self.bars: dict[str, TaskID] = {}
+        self.failures = 0
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted():
+                self._say(_line(event))
+                self._bar("files on the disk", event.tasks)
+            case PassStarted():
+                self._bar(f"{event.session} filtered", event.tiles)
+            case PassProgressed():
+                bar = self.bars[f"{event.session} filtered"]
+                self.progress.update(
+                    bar, completed=event.tiles_done, count=f"{event.seconds_of_recording:.0f} s of data"
+                )
+            case TaskDone():
+                bar = self.bars["files on the disk"]
+                self.progress.advance(bar)
+                task = self.progress.tasks[self.progress.task_ids.index(bar)]
+                self.progress.update(bar, count=f"{task.completed:.0f} of {task.total:.0f}")
+            case TaskFailed():
+                self.failures += 1
+                if self.failures <= _SHOWN_FAILURES:
+                    self._say(_line(event), style="red")
+                elif self.failures == _SHOWN_FAILURES + 1:
+                    self._say("... more failed; all are in the run's events.jsonl", style="red")
+            case Note():
+                self._say(_line(event), style="yellow")
+            case RunEnded():
+                self._say(_line(event), style="green" if event.outcome == "done" else "red")
+            case _:
+                pass
+
+    def _bar(self, name: str, total: int) -> None:
+        self.bars[name] = self.progress.add_task(name, total=total, count="")
+
+    def _say(self, text: str, **style: Any) -> None:
+        self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True, **style)

@@ -1,0 +1,171 @@
+"""Plans and states of a day as text for people and as JSON for programs."""
+
+from collections import Counter
+from collections.abc import Iterable
+from io import StringIO
+from typing import Any
+
+import msgspec
+
+from raypipe.errors import RaypipeError
+from raypipe.memory import Budget, in_gb
+from raypipe.plan import Plan, Task
+from raypipe.recording import ranges
+from raypipe.status import Status
+
+_SHOWN_REASONS = 20
+
+
+def plan_text(plan: Plan) -> str:
+    """Return the plan as tables: what each stage has done and to do, why, and what it takes."""
+    from rich.table import Table
+
+    table = Table(title=plan.day.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("session", "stage"):
+        table.add_column(heading)
+    for heading in ("done", "to do", "kept", "to write"):
+        table.add_column(heading, justify="right")
+    for (session, stage), tasks in _by_stage(plan.tasks).items():
+        states = Counter(task.state for task in tasks)
+        to_write = sum(task.size for task in tasks if task.state == "todo")
+        table.add_row(
+            session, stage, *(str(states[state] or "") for state in ("done", "todo", "kept")), in_gb(to_write) if to_write else ""
+        )
+    text = StringIO()
+    _print(text, table)
+    reasons = _reasons(plan)
+    if reasons:
+        text.write("\nwhy\n")
+        text.writelines(f"  {line}\n" for line in reasons[:_SHOWN_REASONS])
+        if len(reasons) > _SHOWN_REASONS:
+            text.write(f"  ... and {len(reasons) - _SHOWN_REASONS} more; all are in --json\n")
+    for recording in plan.recordings:
+        text.writelines(f"\nnote  {note}" for note in recording.notes)
+    for problem in plan.problems:
+        text.write(f"\nPROBLEM  {problem.error}\n")
+    text.write(f"\n{_summary(plan)}\n")
+    return text.getvalue()
+
+
+def plan_json(plan: Plan) -> str:
+    """Return the plan as one JSON object."""
+    budget, refused = _budget(plan)
+    return _json(
+        {
+            "day": plan.day.title,
+            "counts": {state: plan.counts[state] for state in ("done", "todo", "kept")},
+            "bytes_to_write": plan.bytes_to_write,
+            "memory": None if budget is None else {name: getattr(budget, name) for name in budget.__dataclass_fields__},
+            "refused": refused,
+            "tasks": [
+                {
+                    "stage": task.stage.name,
+                    "session": task.session.name,
+                    "channel": task.channel and task.channel.number,
+                    "output": str(task.output),
+                    "state": task.state,
+                    "why": task.why,
+                    "bytes": task.size,
+                }
+                for task in plan.tasks
+            ],
+            "notes": [note for recording in plan.recordings for note in recording.notes],
+            "problems": _problems(plan),
+        }
+    )
+
+
+def status_text(status: Status, plan: Plan) -> str:
+    """Return what is there and what is missing as a table by array."""
+    from rich.table import Table
+
+    table = Table(title=status.day, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("session", "array", "stage"):
+        table.add_column(heading)
+    table.add_column("there", justify="right")
+    table.add_column("missing channels")
+    for row in status.rows:
+        missing = ranges(row.missing) if row.array else "missing" if row.missing else ""
+        total = len(row.there) + len(row.missing)
+        array = f"{row.array:02d}" if row.array else ""
+        table.add_row(row.session, array, row.stage, f"{len(row.there)} of {total}", missing)
+    text = StringIO()
+    _print(text, table)
+    for problem in plan.problems:
+        text.write(f"\nPROBLEM  {problem.error}\n")
+    text.write(f"\n{status.there} of {status.expected} objects are there{', complete' if status.complete else ''}\n")
+    return text.getvalue()
+
+
+def status_json(status: Status, plan: Plan) -> str:
+    """Return the state as one JSON object."""
+    return _json(
+        {
+            "day": status.day,
+            "there": status.there,
+            "expected": status.expected,
+            "complete": status.complete,
+            "rows": [{name: getattr(row, name) for name in row.__dataclass_fields__} for row in status.rows],
+            "problems": _problems(plan),
+        }
+    )
+
+
+def _summary(plan: Plan) -> str:
+    if not plan.todo:
+        return "nothing to do" + ("" if not plan.problems else ", but see the problems above")
+    budget, refused = _budget(plan)
+    head = f"{len(plan.todo)} outputs to make, {in_gb(plan.bytes_to_write)} to write"
+    if budget is None:
+        return f"{head}\nwould be REFUSED: {refused}"
+    return (
+        f"{head}\nmemory at most {in_gb(budget.total)}: {budget.filter_actors} filter workers of"
+        f" {in_gb(budget.filter_actor)}, a reader of {in_gb(budget.reader)}, {in_gb(budget.object_store)} of tiles of"
+        f" {budget.tile_seconds:g} s on their way, and Ray"
+    )
+
+
+def _budget(plan: Plan) -> tuple[Budget | None, str]:
+    from raypipe.run import budget_of
+
+    try:
+        return budget_of(plan), ""
+    except RaypipeError as error:
+        return None, str(error)
+
+
+def _reasons(plan: Plan) -> list[str]:
+    """Say why tasks are to be done or kept, the channels of a stage that share a reason together."""
+    together: dict[tuple[str, str, str], list[Task]] = {}
+    for task in plan.tasks:
+        if task.state != "done":
+            together.setdefault((task.session.name, task.stage.name, task.why), []).append(task)
+    lines = []
+    for (session, stage, why), tasks in together.items():
+        channels = ranges(task.channel.number for task in tasks if task.channel)
+        lines.append(f"{session} {stage}{f' channels {channels}' if channels else ''}: {why}")
+    return lines
+
+
+def _by_stage(tasks: Iterable[Task]) -> dict[tuple[str, str], list[Task]]:
+    table: dict[tuple[str, str], list[Task]] = {}
+    for task in tasks:
+        table.setdefault((task.session.name, task.stage.name), []).append(task)
+    return table
+
+
+def _problems(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {"session": each.session, "stages": each.stages, "error": each.error.message, "hint": each.error.hint}
+        for each in plan.problems
+    ]
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+def _print(text: StringIO, table: Any) -> None:
+    from rich.console import Console
+
+    Console(file=text, width=160, color_system=None).print(table)

@@ -1,0 +1,266 @@
+"""One run of a day: check, lock, plan, do, publish each output as it comes, and say how it went.
+
+Here is where the effects are: the ledger, the renames, the log of the run. The order of publishing an output is what
+makes every kill harmless: synced under a temporary name, written into the ledger, renamed.
+"""
+
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cluster.node import shared_memory, usable_cpus, usable_memory
+from raypipe import __version__
+from raypipe.config import Config, parse_bytes
+from raypipe.day import Day
+from raypipe.errors import TooLittleDisk, TooLittleMemory
+from raypipe.events import Event, Listener, Note, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
+from raypipe.io.publish import sync_folder
+from raypipe.ledger import Entry, append_entries, prepare_state
+from raypipe.lock import day_lock
+from raypipe.memory import Budget, Load, in_gb, make_budget
+from raypipe.outcome import Failure, Written
+from raypipe.plan import Plan, Task, make_plan
+from raypipe.stages import STAGES, Stage
+
+_DISK_RESERVE = 64 << 20
+
+
+@dataclass
+class Report:
+    """How a run went."""
+
+    plan: Plan
+    done: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    bytes_written: int = 0
+    interrupted: bool = False
+    failures: list[TaskFailed] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 a task failed, 130 interrupted."""
+        return 130 if self.interrupted else 1 if self.failed else 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may use of this machine."""
+
+    cpus: int
+    memory: int
+
+
+def limits(config: Config) -> Limits:
+    """Return the configured limits, or what this machine lets us use. Raises `TooLittleMemory` for more than there is."""
+    machine = usable_memory()
+    memory = parse_bytes(config.run.memory) if config.run.memory else machine * 9 // 10
+    if memory > machine:
+        raise TooLittleMemory(
+            f"--memory {config.run.memory} is more than the {in_gb(machine)} that this machine lets us use",
+            hint="ask for less, or leave --memory out",
+        )
+    return Limits(config.run.cpus or usable_cpus(), memory)
+
+
+def loads(plan: Plan) -> list[Load]:
+    """Return what the passes of a plan put on the machine, session by session."""
+    found: list[Load] = []
+    for recording in plan.recordings:
+        todo = [task for task in plan.todo if task.session == recording.session and task.channel]
+        channels = {task.channel.number for task in todo if task.channel}
+        stages = tuple(stage for stage in STAGES if any(task.stage == stage for task in todo))
+        if channels:
+            found.append(Load(len(channels), recording.sampling_rate_hz, 2 if recording.header else 4, stages))
+    return found
+
+
+def budget_of(plan: Plan) -> Budget:
+    """Return how a run of the plan would divide memory. Raises `TooLittleMemory`."""
+    allowed = limits(plan.config)
+    budget = make_budget(loads(plan), plan.config, cpus=allowed.cpus, memory=allowed.memory)
+    if plan.todo and budget.object_store > shared_memory():
+        raise TooLittleMemory(
+            f"/dev/shm has {in_gb(shared_memory())} free, and the tiles on their way need {in_gb(budget.object_store)}",
+            hint="set run.tile_seconds or run.tiles_in_flight lower, or make /dev/shm larger (docker: --shm-size)",
+        )
+    return budget
+
+
+def run_day(
+    day: Day,
+    config: Config,
+    *,
+    stages: Sequence[Stage] = STAGES,
+    channels: frozenset[int] | None = None,
+    replace_foreign: bool = False,
+    listeners: Sequence[Listener] = (),
+) -> Report:
+    """Do what `make_plan` says is to be done, and return how it went.
+
+    Without anything to do, nothing is started and nothing is written. Raises `Refused` (and its kinds) before anything
+    runs; what goes wrong in a single task is in the report.
+    """
+
+    def plan_it() -> Plan:
+        return make_plan(day, config, stages=stages, channels=channels, replace_foreign=replace_foreign)
+
+    plan = plan_it()
+    if not plan.todo:
+        return _Run(plan, listeners).ended()
+    budget_of(plan)  # what is refused is refused before anything is written
+    _refuse_full_disk(plan)
+    prepare_state(day.state)
+    with day_lock(day.state):
+        return _Run(plan_it(), listeners).work()  # planned again: another run may have ended in between
+
+
+def _refuse_full_disk(plan: Plan) -> None:
+    place = plan.day.output
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if plan.bytes_to_write + _DISK_RESERVE > free:
+        raise TooLittleDisk(
+            f"{place} has {in_gb(free)} free, and the outputs take {in_gb(plan.bytes_to_write)}",
+            hint="make room, write elsewhere with --output DIR, or leave out the raw copies with --no-raw",
+        )
+
+
+class _Run:
+    """The state of one run; it is the driver's `Sink`."""
+
+    def __init__(self, plan: Plan, listeners: Sequence[Listener]) -> None:
+        self.plan = plan
+        self.listeners = list(listeners)
+        self.report = Report(plan)
+        self.name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + f"-{secrets.token_hex(2)}"
+        self.folder = plan.day.state / "runs" / self.name
+        self.by_output = {task.output: task for task in plan.todo}
+        self.began = time.monotonic()
+
+    def work(self) -> Report:
+        """Do the plan on an embedded Ray."""
+        if not self.plan.todo:
+            return self.ended()
+        sweep(self.plan)
+        self.folder.mkdir(parents=True)
+        self.listeners.append(EventLog(self.folder / "events.jsonl"))
+        budget = budget_of(self.plan)
+        self.emit(
+            RunStarted(self.plan.day.title, self.name, len(self.by_output), self.plan.bytes_to_write, budget.total)
+        )
+        for recording in self.plan.recordings:
+            for note in recording.notes:
+                self.emit(Note(recording.session.name, note))
+        try:
+            self._on_ray(budget)
+        except KeyboardInterrupt:
+            self.report.interrupted = True
+        finally:
+            sweep(self.plan)
+        return self.ended()
+
+    def _on_ray(self, budget: Budget) -> None:
+        from raypipe import driver, passes  # Ray and numba: seconds, which a run with nothing to do must not take
+
+        self._phase("starting Ray")
+        objects = passes.object_tasks(self.plan)
+        channel_passes, failures = passes.channel_passes(self.plan)
+        for session, failed in failures:
+            self.failed(session, failed)
+        with driver.embedded_ray(budget, limits(self.plan.config).cpus):
+            self._phase("Ray is up")
+            driver.run_on_ray(
+                objects, channel_passes, budget, self, token=self.name, restarts=self.plan.config.run.restarts
+            )
+            self._phase("stopping Ray")
+
+    def _phase(self, text: str) -> None:
+        self.emit(Phase(text, round(time.monotonic() - self.began, 3)))
+
+    def written(self, session: str, files: Sequence[Written]) -> None:
+        """Publish files: ledger first, then their names."""
+        append_entries(self.plan.day.state, [self._entry(self.by_output[file.path], file) for file in files])
+        for file in files:
+            file.temporary.replace(file.path)
+        for folder in {file.path.parent for file in files}:
+            sync_folder(folder)
+        for file in files:
+            self.report.done += 1
+            self.report.bytes_written += file.size
+            self.emit(TaskDone(file.stage, session, file.channel, self._relative(file.path), file.size))
+
+    def failed(self, session: str, failures: Sequence[Failure]) -> None:
+        """Take note of failures; the whole story goes to a file of the run's folder."""
+        for each in failures:
+            name = "-".join(part for part in (session, each.stage, f"{each.channel:03d}" if each.channel else "") if part)
+            log = self.folder / f"{name}.log"
+            log.write_text(f"{each.error}\n{each.hint}\n\n{each.story}")
+            event = TaskFailed(each.stage, session, each.channel, each.error, each.hint, str(log))
+            self.report.failed += 1
+            self.report.failures.append(event)
+            self.emit(event)
+
+    def emit(self, event: Event) -> None:
+        """Tell every listener."""
+        for listener in self.listeners:
+            listener(event)
+
+    def ended(self) -> Report:
+        """Count the problems that kept tasks from being planned as failures, and say how it went."""
+        report = self.report
+        for problem in self.plan.problems:
+            for stage in problem.stages:
+                event = TaskFailed(stage, problem.session, None, problem.error.message, problem.error.hint, "")
+                report.failures.append(event)
+                report.failed += 1
+                self.emit(event)
+        report.seconds = time.monotonic() - self.began
+        outcome = "interrupted" if report.interrupted else "failed" if report.failed else "done"
+        self.emit(RunEnded(outcome, report.done, report.failed, report.seconds, report.bytes_written))
+        return report
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.plan.day.output).as_posix()
+
+    def _entry(self, task: Task, file: Written) -> Entry:
+        return Entry(
+            output=self._relative(file.path),
+            stage=file.stage,
+            session=task.session.name,
+            channel=file.channel,
+            key=task.key,
+            size=file.size,
+            mtime_ns=file.mtime_ns,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            run=self.name,
+            version=__version__,
+        )
+
+
+class EventLog:
+    """A listener that keeps all events of a run as JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, event: Event) -> None:
+        """Append the event."""
+        import msgspec
+
+        with self.path.open("ab") as file:
+            file.write(msgspec.json.encode(event) + b"\n")
+
+
+def sweep(plan: Plan) -> None:
+    """Remove temporary files that a killed run left beside the plan's outputs (their day being locked, none is in use)."""
+    for folder in {task.output.parent for task in plan.tasks}:
+        for path in folder.glob(".rpl*.hkl.*.tmp") if folder.is_dir() else ():
+            path.unlink(missing_ok=True)
+
+

@@ -1,0 +1,69 @@
+"""Settings from TOML."""
+
+from pathlib import Path
+
+import pytest
+
+from raypipe.config import Config, config_toml, load_config, parse_bytes
+from raypipe.errors import UsageError
+from raypipe.stages import BY_NAME, choose_stages
+
+
+def test_the_printed_settings_are_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "raypipe.toml"
+    path.write_text(config_toml())
+    assert load_config(path) == Config() == load_config(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[rpllfp]\nResampleRat = 500", "ResampleRat"),
+        ("[rplfp]\nResampleRate = 500", "rplfp"),
+        ("[rpllfp]\nResampleRate = 0", "ResampleRate"),
+        ("[rpllfp]\nResampleRate = '500'", "ResampleRate"),
+        ("[rpllfp]\nLowPassFrequency = [1]", "LowPassFrequency"),
+        ("[run]\nprogress = 'loud'", "progress"),
+        ("[run", "TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, text: str, names: str) -> None:
+    path = tmp_path / "raypipe.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        load_config(path)
+    assert names in error.value.message
+    assert str(path) in error.value.message
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no configuration file"):
+        load_config(tmp_path / "none.toml")
+
+
+def test_arguments_are_spelled_as_pyhipp_hashes_them(tmp_path: Path) -> None:
+    path = tmp_path / "raypipe.toml"
+    path.write_text("[rpllfp]\nLowPassFrequency = [1.0, 150.5]\n")
+    arguments = BY_NAME["rpllfp"].arguments(load_config(path))
+    assert repr(arguments) == "{'ResampleRate': 1000, 'LFPOrder': 8, 'LowPassFrequency': [1, 150.5]}"
+
+
+@pytest.mark.parametrize(("text", "size"), [("6GB", 6 << 30), ("1.5g", 3 << 29), ("500 MiB", 500 << 20), ("1024", 1024)])
+def test_amounts_of_memory(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "lots", "0", "inf", "nan"])
+def test_what_is_no_amount_of_memory(text: str) -> None:
+    with pytest.raises(UsageError, match="not an amount of memory"):
+        parse_bytes(text)
+
+
+def test_stages_are_chosen_by_name() -> None:
+    assert [stage.name for stage in choose_stages()] == ["rplparallel", "rplsplit", "rpllfp", "rplhighpass"]
+    assert [stage.name for stage in choose_stages(("rpllfp", "rplsplit"), ("rplsplit",))] == ["rpllfp"]
+    with pytest.raises(UsageError) as error:
+        choose_stages(("rplfp",))
+    assert "rpllfp" in error.value.hint
+    with pytest.raises(UsageError, match="no stage is left"):
+        choose_stages(("rpllfp",), ("rpllfp",))

@@ -119,7 +119,9 @@ def read_nev(path: Path) -> Nev:
     """
     try:
         # A copy-free view: spike packets can make the file gigabytes long, and only its events are wanted.
-        content = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size else np.empty(0, np.uint8)
+        content = (
+            np.asarray(np.memmap(path, dtype=np.uint8, mode="r")) if path.stat().st_size else np.empty(0, np.uint8)
+        )
     except FileNotFoundError:
         raise InputMissing(f"{path}: there is no such file") from None
     header = _basic_header(path, content)

@@ -50,11 +50,16 @@ def find_blocks(basics: NsxBasics, *, accept_truncated: bool) -> tuple[tuple[Dat
     """
     found: list[DataBlock] = []
     frame_bytes = 2 * len(basics.channels)
+    proven = False  # that heads follow each other up to the end of the file
     for head_offset, ticks, promised in _heads(basics, basics.header_bytes, accept_truncated):
         offset = head_offset + BLOCK_HEAD_BYTES
         present = (basics.file_bytes - offset) // frame_bytes
         # A recorder writes the number of frames when it closes the block: 0 in front of data means that it crashed.
-        unclosed = promised == 0 and offset < basics.file_bytes and not _heads_follow(basics, offset)
+        if promised == 0 and offset < basics.file_bytes:
+            proven = proven or _heads_follow(basics, offset)
+            unclosed = not proven
+        else:
+            unclosed = False
         if promised <= present and not unclosed:
             if promised:
                 found.append(DataBlock(ticks, offset, promised, basics.sample_of(ticks)))

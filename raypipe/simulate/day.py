@@ -71,6 +71,8 @@ def session_name(session: int) -> str:
 
 
 def _check_free(day: Path, overwrite: bool) -> None:
+    if day.exists() and not day.is_dir():
+        raise UsageError(f"{day} is a file, not a folder")
     if not day.exists() or not any(day.iterdir()):
         return
     if not overwrite:

@@ -8,16 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.errors import UsageError
-from raypipe.io.nev import (
+from raypipe.io.nev import NevFilter, NevWaveform
+from raypipe.io.ripple import (
     EXTENDED_HEADER,
     FILTER_BODY,
-    FILTER_TYPES,
     LABEL_BODY,
     NEV_BASIC_HEADER,
     SPECS,
     WAVEFORM_BODY,
-    NevFilter,
-    NevWaveform,
+    filter_number,
+    label_bytes,
+    origin_fields,
     packet_dtype,
 )
 
@@ -64,15 +65,6 @@ def write_nev(
     path.write_bytes(header.tobytes() + extended + _packets(ticks, codes, reasons, packet_bytes))
 
 
-def origin_fields(time_origin: datetime | None) -> list[int]:
-    """Year, month, weekday (Sunday 0), day, hour, minute, second, millisecond; all zero if unknown."""
-    if time_origin is None:
-        return [0] * 8
-    t = time_origin
-    weekday = t.isoweekday() % 7
-    return [t.year, t.month, weekday, t.day, t.hour, t.minute, t.second, t.microsecond // 1000]
-
-
 def _packets(ticks: npt.ArrayLike, codes: npt.ArrayLike, reasons: npt.ArrayLike, packet_bytes: int) -> bytes:
     when, word = np.asarray(ticks, np.int64), np.asarray(codes, np.int64)
     if when.shape != word.shape or when.ndim != 1:
@@ -98,11 +90,11 @@ def _waveform(waveform: NevWaveform) -> npt.NDArray[np.void]:
 def _filter(corners: NevFilter) -> npt.NDArray[np.void]:
     body = np.zeros((), FILTER_BODY)
     for name, value in vars(corners).items():
-        body[name] = FILTER_TYPES.index(value) if name.endswith("_type") else value
+        body[name] = filter_number(value) if name.endswith("_type") else value
     return body
 
 
 def _label(electrode: int, label: str) -> npt.NDArray[np.void]:
     body = np.zeros((), LABEL_BODY)
-    body["electrode_id"], body["label"] = electrode, label.encode("latin-1")
+    body["electrode_id"], body["label"] = electrode, label_bytes(label)
     return body

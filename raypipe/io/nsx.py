@@ -137,12 +137,15 @@ def read_frames(
     """
     if not 0 <= start <= stop <= header.n_samples:
         raise ValueError(f"frames {start} to {stop} are not within 0 to {header.n_samples}")
+    shape = (stop - start, len(header.channels))
+    if out is not None and out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, expected {shape}")
     first = max(0, bisect_right(header.block_starts, start) - 1)
     block = header.blocks[first]
     if out is None and block.start_sample <= start and stop <= block.end_sample:
         return _frames(header, block)[start - block.start_sample : stop - block.start_sample]
     if out is None:
-        out = np.empty((stop - start, len(header.channels)), np.int16)
+        out = np.empty(shape, np.int16)
     before = header.blocks[first - 1] if first else None
     for block in header.blocks[first:]:
         gap_start = before.end_sample if before else 0

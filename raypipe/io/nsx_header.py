@@ -8,43 +8,9 @@ from typing import Any
 import numpy as np
 
 from raypipe.errors import FormatError, InputMissing
-from raypipe.io.nev import SPECS, filter_type, text, time_of_origin
+from raypipe.io.ripple import NSX_BASIC_HEADER, NSX_CHANNEL_HEADER, SPECS, filter_type, text, time_of_origin
 
 PERIODS_PER_SECOND = 30000  # the unit of `period`, whatever the timestamp resolution
-
-NSX_BASIC_HEADER = np.dtype(
-    [
-        ("magic", "S8"),
-        ("spec", "u1", 2),
-        ("header_bytes", "<u4"),
-        ("label", "S16"),
-        ("comment", "S256"),
-        ("period", "<u4"),
-        ("timestamp_resolution", "<u4"),
-        ("time_origin", "<u2", 8),
-        ("n_channels", "<u4"),
-    ]
-)
-NSX_CHANNEL_HEADER = np.dtype(
-    [
-        ("kind", "S2"),
-        ("electrode_id", "<u2"),
-        ("label", "S16"),
-        ("connector", "u1"),
-        ("pin", "u1"),
-        ("min_digital", "<i2"),
-        ("max_digital", "<i2"),
-        ("min_analog", "<i2"),
-        ("max_analog", "<i2"),
-        ("units", "S16"),
-        ("high_corner_millihertz", "<u4"),
-        ("high_order", "<u4"),
-        ("high_type", "<u2"),
-        ("low_corner_millihertz", "<u4"),
-        ("low_order", "<u4"),
-        ("low_type", "<u2"),
-    ]
-)
 
 
 @dataclass(frozen=True)

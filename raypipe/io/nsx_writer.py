@@ -10,9 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from raypipe.errors import UsageError
-from raypipe.io.nev import FILTER_TYPES, SPECS
-from raypipe.io.nev_writer import origin_fields
-from raypipe.io.nsx_header import NSX_BASIC_HEADER, NSX_CHANNEL_HEADER, NsxChannel
+from raypipe.io.nsx_header import NsxChannel
+from raypipe.io.ripple import (
+    NSX_BASIC_HEADER,
+    NSX_CHANNEL_HEADER,
+    SPECS,
+    filter_number,
+    label_bytes,
+    origin_fields,
+)
 
 
 class NsxWriter:
@@ -40,19 +46,22 @@ class NsxWriter:
         header["magic"] = b"NEURALCD"
         header["spec"] = [int(part) for part in spec.split(".")]
         header["header_bytes"] = NSX_BASIC_HEADER.itemsize + NSX_CHANNEL_HEADER.itemsize * len(channels)
-        header["label"] = label.encode("latin-1")
+        header["label"] = label_bytes(label)
         header["period"] = period
         header["timestamp_resolution"] = timestamp_resolution
         header["time_origin"] = origin_fields(time_origin)
         header["n_channels"] = len(channels)
+        rows = b"".join(_channel_header(channel) for channel in channels)
         self._n_channels = len(channels)
         self._block_head: int | None = None
         self._n_frames = 0
         self._file = path.open("wb")
-        self._file.write(header.tobytes() + b"".join(_channel_header(channel) for channel in channels))
+        self._file.write(header.tobytes() + rows)
 
     def begin_block(self, timestamp_ticks: int) -> None:
         """End the block before, if any, and begin one whose first frame is at `timestamp_ticks`."""
+        if not 0 <= timestamp_ticks < 2**32:
+            raise UsageError(f"timestamp {timestamp_ticks}: it has 32 bits without sign")
         self._end_block()
         self._block_head = self._file.tell()
         self._file.write(b"\x01" + timestamp_ticks.to_bytes(4, "little") + bytes(4))
@@ -88,11 +97,11 @@ class NsxWriter:
 def _channel_header(channel: NsxChannel) -> bytes:
     row = np.zeros((), NSX_CHANNEL_HEADER)
     row["kind"] = b"CC"
-    row["label"], row["units"] = channel.label.encode("latin-1"), channel.units.encode("latin-1")
+    row["label"], row["units"] = label_bytes(channel.label), label_bytes(channel.units)
     for name in ("electrode_id", "connector", "pin", "min_digital", "max_digital", "min_analog", "max_analog"):
         row[name] = getattr(channel, name)
     for side in ("high", "low"):
         row[f"{side}_corner_millihertz"] = round(1000 * getattr(channel, f"{side}_corner_hz"))
         row[f"{side}_order"] = getattr(channel, f"{side}_order")
-        row[f"{side}_type"] = FILTER_TYPES.index(getattr(channel, f"{side}_filter_type"))
+        row[f"{side}_type"] = filter_number(getattr(channel, f"{side}_filter_type"))
     return row.tobytes()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from raypipe.errors import UsageError
-from raypipe.io.nev import SPECS
+from raypipe.io.ripple import SPECS
 
 LEAD_SECONDS = 1.5  # from the start of the recording to the first trial
 TAIL_SECONDS = 1.0  # from the last trial to the end of the recording

@@ -1,12 +1,14 @@
 """Events and channel descriptions of `.nev` files: round trips, neo as referee, and every way of being damaged."""
 
+import contextlib
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from neo.rawio import BlackrockRawIO
 
@@ -47,6 +49,7 @@ def test_everything_written_is_read(tmp_path: Path, spec: str) -> None:
     assert nev.labels == {9: "elec 9", 40: "elec 40"}
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1)), max_size=20),
     st.sampled_from([12, 20, 104, 108]),
@@ -125,6 +128,24 @@ def test_damaged_headers_are_named(tmp_path: Path, offset: int, damage: bytes, m
     assert str(path) in str(caught.value)
 
 
+@settings(deadline=None)
+@given(st.integers(0, 800), st.binary(min_size=1, max_size=8))
+def test_no_damage_ends_in_another_error(tmp_path_factory: pytest.TempPathFactory, offset: int, damage: bytes) -> None:
+    path = write(tmp_path_factory.getbasetemp() / "damaged.nev")
+    content = bytearray(path.read_bytes())
+    content[offset : offset + len(damage)] = damage
+    path.write_bytes(content)
+    with contextlib.suppress(FormatError):
+        nev = read_nev(path)
+        assert nev.ticks.shape == nev.codes.shape == nev.reasons.shape
+
+
+def test_filter_types_without_a_name_keep_their_number(tmp_path: Path) -> None:
+    odd = replace(FILTERS[0], low_type="type 9")
+    write_nev(tmp_path / "a.nev", ticks=[], codes=[], filters=[odd])
+    assert read_nev(tmp_path / "a.nev").filters == {9: odd}
+
+
 def test_a_header_that_promises_more_than_the_file_holds(tmp_path: Path) -> None:
     path = write(tmp_path / "a.nev")
     content = bytearray(path.read_bytes())
@@ -158,6 +179,8 @@ def test_an_unset_clock_has_no_origin(tmp_path: Path) -> None:
         {"ticks": [-1]},
         {"codes": [65536]},
         {"codes": [1, 2]},
+        {"labels": {9: "x" * 17}},
+        {"filters": [replace(FILTERS[0], low_type="Bessel")]},
     ],
 )
 def test_what_the_format_cannot_hold_is_not_written(tmp_path: Path, options: dict[str, object]) -> None:

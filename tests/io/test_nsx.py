@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from neo.rawio import BlackrockRawIO
 
@@ -70,6 +70,8 @@ def test_a_range_without_gaps_is_a_view_of_the_file(tmp_path: Path) -> None:
     out = np.empty((10, 3), np.int16)
     assert read_frames(header, 10, 20, out) is out
     assert np.array_equal(out, data[10:20]) and np.array_equal(view, out)
+    with pytest.raises(ValueError, match="expected \\(10, 3\\)"):
+        read_frames(header, 10, 20, out[:5])
     for start, stop in ((-1, 5), (5, 4), (0, 101)):
         with pytest.raises(ValueError, match="not within 0 to 100"):
             read_frames(header, start, stop)
@@ -94,6 +96,7 @@ def test_pauses_keep_their_place_and_are_bridged(tmp_path: Path) -> None:
     assert read_frames(header, 0, 10).tolist() == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6)), min_size=1, max_size=5), st.data())
 def test_any_range_equals_the_whole_timeline(
     tmp_path_factory: pytest.TempPathFactory, layout: list[tuple[int, int]], data: st.DataObject
@@ -237,6 +240,7 @@ def test_damage_is_named(tmp_path: Path, offset: int, damage: bytes, message: st
     assert str(path) in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 600), st.binary(min_size=1, max_size=8))
 def test_no_damage_ends_in_another_error(tmp_path_factory: pytest.TempPathFactory, offset: int, damage: bytes) -> None:
     path = write(tmp_path_factory.getbasetemp() / "damaged.ns5", [(0, frames(10))])
@@ -280,6 +284,8 @@ def test_the_writer_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
     with NsxWriter(tmp_path / "a.ns5", CHANNELS) as writer:
         with pytest.raises(UsageError, match="begin_block"):
             writer.append(frames(1))
+        with pytest.raises(UsageError, match="32 bits"):
+            writer.begin_block(2**32)
         writer.begin_block(0)
         with pytest.raises(UsageError, match=r"int16 \(n, 3\)"):
             writer.append(frames(1, n_channels=2))

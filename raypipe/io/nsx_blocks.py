@@ -7,7 +7,7 @@ from raypipe.errors import FormatError
 from raypipe.io.nsx_header import NsxBasics
 
 BLOCK_HEAD_BYTES = 9  # one byte 0x01, uint32 timestamp, uint32 number of frames
-CUT = "the recorder stopped in the middle or the copy is incomplete: copy it again, or accept the part that is there"
+CUT = "the recorder stopped in the middle or the copy is incomplete: copy it again, or set accept_truncated"
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,20 @@ def test_neo_reads_the_same_samples(tmp_path: Path, spec: str) -> None:
     assert len(signals) == 3
 
 
+def test_neo_sees_the_same_pause(tmp_path: Path) -> None:
+    blocks = [(0, frames(300, 1)), (60_000, frames(200, 2))]
+    channels = tuple(replace(RAW, electrode_id=n, label=f"raw {n}") for n in (1, 2, 3))
+    header = read_nsx_header(write(tmp_path / "a.ns5", blocks, channels))
+    reader = BlackrockRawIO(filename=str(tmp_path / "a"), nsx_to_load=5)
+    reader.parse_header()
+    assert reader.segment_count(0) == len(header.blocks) == 2
+    for index, block in enumerate(header.blocks):
+        ours = read_frames(header, block.start_sample, block.end_sample)
+        assert np.array_equal(reader.get_analogsignal_chunk(seg_index=index, stream_index=0), ours)
+        start_seconds = reader.get_signal_t_start(block_index=0, seg_index=index, stream_index=0)
+        assert start_seconds == pytest.approx(block.start_sample / 30000)
+
+
 def test_every_cut_is_refused_or_leaves_whole_blocks(tmp_path: Path) -> None:
     blocks = [(0, frames(3, 1)), (5, frames(4, 2))]
     content = write(tmp_path / "a.ns5", blocks).read_bytes()

@@ -47,12 +47,15 @@ class BandPass:
         *,
         edge: int = EDGE_SAMPLES,
         halo: int | None = None,
-        block: int = 8192,
+        block: int = 12_000,
     ) -> None:
+        halo = halo_for(sections) if halo is None else halo
+        if block < 1 or halo < 1 or edge < 0 or block + halo <= edge:
+            raise ValueError(f"block {block} and halo {halo} must be positive and together exceed edge {edge}")
         self._forward, self._backward = passes(len(sections))
         self._coefficients = tuple((-np.asarray(sections, np.float64)).ravel().tolist())
         self._gain = float(gain) ** 2
-        self._edge, self._halo, self._block = edge, halo_for(sections) if halo is None else halo, block
+        self._edge, self._halo, self._block = edge, halo, block
         self._memory = np.zeros((2 * len(sections) + 2, LANES))
         self._memory_back = np.zeros_like(self._memory)
         self._history = aligned_rows(block + self._halo + edge, np.float64)

@@ -33,6 +33,8 @@ def to_microvolts(
     Raises:
         ValueError: when the shapes do not fit or samples are not contiguous.
     """
+    if counts.dtype != np.int16 or out.dtype != np.float32:
+        raise ValueError(f"expected int16 counts and float32 out, not {counts.dtype} and {out.dtype}")
     if out.shape != counts.shape or any(len(each) != len(counts) for each in (gain, offset, lowest, highest)):
         raise ValueError(f"counts {counts.shape}, out {out.shape} and one gain, offset and extremes a channel must fit")
     check_contiguous(counts, out)

@@ -17,8 +17,9 @@ from kernels.lanes import check_lanes
 from kernels.simd import LANES, aligned_rows, gather, load_tile, save, save_tile, scatter
 from kernels.transpose import transpose
 
-PARTIAL_PAIRS = 32  # products that are added in float32 before their sum goes to float64
-ROWS_AT_ONCE = 4096  # of 32 bytes, with the rows of the window in L2
+PHASES = 4  # taps `down` apart, which meet the same rows in neighbouring outputs
+PARTIAL_TAPS = 32  # of each phase: their products are added in float32 before the sum goes to float64
+ROWS_AT_ONCE = 8192  # of 32 bytes, with the rows of the window in L2
 
 
 class Decimator:
@@ -40,12 +41,12 @@ class Decimator:
             raise ValueError(f"needs an odd number of taps and down >= 1, not {len(taps)} and {down}")
         # A window of at least `down` rows, so that no samples are skipped between two windows.
         self._window = max(len(taps), down)
-        self._taps = np.zeros(self._window + 2 * down, np.float32)
+        self._taps = np.zeros(self._window + PHASES * down, np.float32)
         self._taps[: len(taps)] = taps[::-1]
         self._gain = float(np.sum(taps)) if baseline else 0.0
         self._half = len(taps) // 2
         self._down = down
-        self._rows = aligned_rows(2 * self._window + (LANES + 2) * down + self._half + ROWS_AT_ONCE, np.float32)
+        self._rows = aligned_rows(2 * self._window + (LANES + PHASES) * down + self._half + ROWS_AT_ONCE, np.float32)
         self._filled = 0  # rows
         self._first = np.zeros((LANES, 1), np.float32)  # sample of each lane
         self._received = self._written = 0
@@ -138,8 +139,9 @@ def _fir(
 ) -> None:
     """out[:, start + m] = sum of taps[k] rows[m * down + k] for k below window, and gain * first, for m below count.
 
-    Taps k and k + down share loads: row m * down + k + down is row k of output m + 1. Each output adds its products
-    in the same order whether it is computed among eight or alone.
+    Taps k, k + down, ... share loads: row m * down + k + down is row k of output m + 1. Each output adds its products
+    in the same order whether it is computed among eight or alone. Products with the zeros after the last tap are
+    rounding-free, but the rows there must exist.
     """
     added = multiply(to_float64(gather(first, 0)), splat(gain))
     zero = splat(np.float32(0))
@@ -157,10 +159,10 @@ def _fir(
 @inlined
 def _window(taps: Any, window: int, rows: Any, m: int, down: int, zeros: Any, sums: Any) -> Any:
     """Compute outputs m, m + 1, ... as many as there are sums to start from."""
-    for turn in range(0, window, 2 * down):
-        for begin in range(turn, min(turn + down, window), PARTIAL_PAIRS):
+    for turn in range(0, window, PHASES * down):
+        for begin in range(turn, min(turn + down, window), PARTIAL_TAPS):
             partial = zeros
-            for k in range(begin, min(begin + PARTIAL_PAIRS, turn + down, window)):
+            for k in range(begin, min(begin + PARTIAL_TAPS, turn + down, window)):
                 partial = fma_strided(partial, taps, k, rows, m * down + k, down)
             sums = add(sums, to_float64(partial))
     return sums
@@ -168,21 +170,20 @@ def _window(taps: Any, window: int, rows: Any, m: int, down: int, zeros: Any, su
 
 @instruction(lambda sums, _taps, _k, _rows, _first, _step: sums)
 def fma_strided(emit: Emitter, sums: Any, taps: Any, k: Any, rows: Any, first: Any, step: Any) -> Any:
-    """Compute sums[i] + taps[k] * x[i] + taps[k + step] * x[i + 1], each product in one rounding, the first one first.
+    """Add taps[k + p * step] * x[i + p] to sums[i] for each phase p in turn, each product in one rounding.
 
-    x[i] is row first + i * step of rows, which is flat: (rows * 8,) float32. Each is loaded once for two uses.
+    x[i] is row first + i * step of rows, which is flat: (rows * 8,) float32. Each is loaded once for all its uses.
     """
     _, tap_array, _, row_array, _, _ = emit.arguments
-    places = [emit.element(tap_array, taps, index) for index in (k, emit.build.add(k, step))]
-    one, other = (emit.splat(emit.build.load(place), LANES) for place in places)
     start = emit.element(row_array, rows, emit.build.mul(first, emit.integer(LANES)))
+    steps = [emit.build.mul(step, emit.integer(count)) for count in range(PHASES)]
+    places = [emit.element(tap_array, taps, emit.build.add(k, each)) for each in steps]
+    factors = [emit.splat(emit.build.load(place), LANES) for place in places]
     totals = emit.unpack(sums)
-    for index in range(len(totals) + 1):
-        x = emit.load(
-            emit.result.dtype.llvm, emit.build.gep(start, [emit.build.mul(step, emit.integer(LANES * index))])
-        )
-        if index > 0:
-            totals[index - 1] = emit.fma(other, x, totals[index - 1])
-        if index < len(totals):
-            totals[index] = emit.fma(one, x, totals[index])
+    for index in range(len(totals) + PHASES - 1):
+        apart = emit.build.mul(step, emit.integer(LANES * index))
+        x = emit.load(emit.result.dtype.llvm, emit.build.gep(start, [apart]))
+        for phase in reversed(range(PHASES)):
+            if 0 <= index - phase < len(totals):
+                totals[index - phase] = emit.fma(factors[phase], x, totals[index - phase])
     return emit.pack(totals)

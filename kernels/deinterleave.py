@@ -27,6 +27,8 @@ def deinterleave(frames: NDArray[np.int16], columns: NDArray[np.int64], out: NDA
     Raises:
         ValueError: when the shapes do not fit or a column does not exist.
     """
+    if frames.dtype != np.int16 or out.dtype != np.int16:
+        raise ValueError(f"expected int16 frames and out, not {frames.dtype} and {out.dtype}")
     if out.shape != (len(columns), len(frames)):
         raise ValueError(f"out has shape {out.shape}, not {(len(columns), len(frames))}")
     if len(columns) and not 0 <= columns.min() <= columns.max() < frames.shape[1]:

@@ -19,5 +19,6 @@ def check_lanes(array: NDArray[np.float32], samples: int = 0) -> None:
 
 def check_contiguous(*arrays: NDArray[Any]) -> None:
     """Raise ValueError unless the second dimension of each array is contiguous."""
-    if any(array.shape[1] > 1 and array.strides[1] != array.itemsize for array in arrays):
-        raise ValueError("samples or columns have gaps: they must be contiguous in memory")
+    for array in arrays:
+        if array.strides[1] != array.itemsize and array.shape[1] > 1:
+            raise ValueError("samples or columns have gaps: they must be contiguous in memory")

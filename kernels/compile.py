@@ -8,7 +8,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,8 @@ def _ready_all() -> None:
 @contextmanager
 def _locked() -> Iterator[None]:
     with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # closing the file releases it, also when the process dies
+        with suppress(OSError):  # some network file systems have no locks: then everybody compiles, safely
+            fcntl.flock(lock, fcntl.LOCK_EX)  # closing the file releases it, also when the process dies
         yield
 
 
@@ -124,8 +125,8 @@ def _host_features() -> str:
 
 def _cache_directory() -> Path:
     home = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("RAYPIPE_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    directory = Path(home or "~/.cache").expanduser() / "raypipe" / f"numba-{fingerprint()}"
     try:
+        directory = Path(home or "~/.cache").expanduser() / "raypipe" / f"numba-{fingerprint()}"
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             return directory

@@ -183,7 +183,7 @@ def fma_strided(emit: Emitter, sums: Any, taps: Any, k: Any, rows: Any, first: A
     for index in range(len(totals) + PHASES - 1):
         apart = emit.build.mul(step, emit.integer(LANES * index))
         x = emit.load(emit.result.dtype.llvm, emit.build.gep(start, [apart]))
-        for phase in reversed(range(PHASES)):
+        for phase in range(PHASES):
             if 0 <= index - phase < len(totals):
                 totals[index - phase] = emit.fma(factors[phase], x, totals[index - phase])
     return emit.pack(totals)

@@ -24,6 +24,14 @@ def test_equals_scipy(samples, baseline):
     np.testing.assert_allclose(got, expected, rtol=0, atol=5e-7 * np.abs(x).max())
 
 
+def test_long_windows_keep_their_digits():
+    x = np.abs(recording(100_000)) + 1000
+    taps = np.full(40_001, 1 / 40_001)
+    x[:, 0] = 0
+    expected = signal.resample_poly(x.astype(np.float64), 1, 20_000, window=taps, axis=1)
+    np.testing.assert_allclose(run(x, taps, 20_000), expected, rtol=3e-7)
+
+
 def test_uses_scipys_default_taps():
     x = recording(5000)
     expected = signal.resample_poly(x.astype(np.float64), 1, 30, axis=1)

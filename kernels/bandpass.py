@@ -11,7 +11,7 @@ from kernels.cascade import passes
 from kernels.lanes import check_lanes
 from kernels.simd import LANES, aligned_rows
 
-EDGE_SAMPLES = 24  # filtfilt's default for an 8th order filter: 3 (9 - 1)
+EDGE_SAMPLES = 24  # 3 (9 - 1) for an 8th order filter, as PyHipp and MATLAB have it (scipy's own default is 27)
 
 
 def halo_for(sections: NDArray[np.float64], decades: float = 10) -> int:
@@ -27,7 +27,8 @@ class BandPass:
     """scipy's ``sosfiltfilt(sos, x, padtype="odd", padlen=edge)`` of eight lanes, for a signal that comes in pieces.
 
     The result has the same bits however the signal is cut. It differs from scipy's by what the slowest pole has not
-    forgotten after `halo` samples (about 1e-10 of the signal for ten decades), and by the rounding to float32.
+    forgotten after `halo` samples (about 1e-10 of the signal for ten decades), and by the rounding to float32. What is
+    not a number spoils the rest of its own lane only.
 
     Args:
         sections: (S, 2) float64, a1 and a2 of each section; each section's numerator is taken as (1, 0, -1).
@@ -50,8 +51,8 @@ class BandPass:
         block: int = 12_000,
     ) -> None:
         halo = halo_for(sections) if halo is None else halo
-        if block < 1 or halo < 1 or edge < 0 or block + halo <= edge:
-            raise ValueError(f"block {block} and halo {halo} must be positive and together exceed edge {edge}")
+        if block < 1 or halo < 1 or edge < 0 or block + halo <= edge + 1:
+            raise ValueError(f"block {block} and halo {halo} must be positive and together exceed edge {edge} by 2")
         self._forward, self._backward = passes(len(sections))
         self._coefficients = tuple((-np.asarray(sections, np.float64)).ravel().tolist())
         self._gain = float(gain) ** 2

@@ -115,12 +115,9 @@ def _locked() -> Iterator[None]:
 
 def _marker() -> Path:
     """Name the file that says that all kernels are in the cache for this CPU, so that nobody needs the lock."""
-    cpu = f"{config.CPU_NAME or llvm.get_host_cpu_name()} {config.CPU_FEATURES or _host_features()}"
+    features = llvm.get_host_cpu_features().flatten() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    cpu = f"{config.CPU_NAME or llvm.get_host_cpu_name()} {features}"
     return CACHE / f"warm-{hashlib.sha256(cpu.encode()).hexdigest()[:12]}"
-
-
-def _host_features() -> str:
-    return str(llvm.get_host_cpu_features().flatten())
 
 
 def _cache_directory() -> Path:

@@ -35,7 +35,7 @@ def deinterleave(frames: NDArray[np.int16], columns: NDArray[np.int64], out: NDA
         raise ValueError(f"columns reach from {columns.min()} to {columns.max()}, of {frames.shape[1]}")
     check_contiguous(frames, out)
     if out.size:
-        _deinterleave(np.asarray(frames), columns, out)
+        _deinterleave(np.asarray(frames), np.asarray(columns, np.int64), out)
 
 
 @jit(readonly(int16, 2), readonly(int64, 1), writable(int16, 2))

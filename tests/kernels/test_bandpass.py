@@ -83,6 +83,13 @@ def test_too_short_to_extend(samples):
         filtered(HIGH_SOS, recording(samples))
 
 
+def test_tightest_buffers():
+    x = recording(300)
+    with pytest.raises(ValueError, match="exceed edge"):
+        band_pass(HIGH_SOS, block=20, halo=5)
+    assert filtered(HIGH_SOS, x, [30, 31], block=20, halo=6).shape == x.shape
+
+
 def test_no_room_is_an_error():
     band, x = band_pass(HIGH_SOS, block=100), recording(2000)
     with pytest.raises(ValueError, match="room"):

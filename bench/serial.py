@@ -11,7 +11,7 @@ import hickle
 import numpy as np
 from scipy import signal
 
-from raypipe.io.nsx import raw_channels, read_frames, read_nsx_header
+from raypipe.io.nsx import raw_channels, read_nsx_header
 
 CHANNELS_AT_A_TIME = 32
 
@@ -19,7 +19,9 @@ CHANNELS_AT_A_TIME = 32
 def split(session: Path, out: Path) -> list[Path]:
     """Write an rplraw object for each channel; return their folders."""
     header = read_nsx_header(next(session.glob("*.ns5")))
-    frames = read_frames(header, 0, header.n_samples)
+    (block,) = header.blocks
+    shape = (block.n_samples, len(header.channels))
+    frames = np.memmap(header.path, "<i2", "r", block.byte_offset, shape)
     folders = []
     chosen = raw_channels(header)
     for first in range(0, len(chosen), CHANNELS_AT_A_TIME):
@@ -43,7 +45,7 @@ def lfp(folder: Path) -> None:
     data = hickle.load(folder / "rplraw_d41d.hkl")["data"]
     data = signal.resample_poly(data, 1000, 30000)
     b, a = signal.butter(4, [1 / 500, 150 / 500], "bandpass")
-    data = signal.filtfilt(b, a, data)
+    data = signal.filtfilt(b, a, data, padlen=24)
     info = {"SampleRate": 1000, "MaxVal": data.max(), "MinVal": data.min()}
     hickle.dump({"data": data.astype(np.float32), "analogInfo": info}, folder / "rpllfp_6eca.hkl", mode="w")
 
@@ -52,7 +54,7 @@ def high_pass(folder: Path) -> None:
     """Band-pass a channel for spikes."""
     data = hickle.load(folder / "rplraw_d41d.hkl")["data"]
     b, a = signal.butter(4, [500 / 15000, 7500 / 15000], "bandpass")
-    data = signal.filtfilt(b, a, data)
+    data = signal.filtfilt(b, a, data, padlen=24)
     info = {"SampleRate": 30000.0, "MaxVal": data.max(), "MinVal": data.min()}
     hickle.dump({"data": data.astype(np.float32), "analogInfo": info}, folder / "rplhighpass_b59f.hkl", mode="w")
 

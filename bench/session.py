@@ -48,7 +48,19 @@ def measure(work: Path, channels: int, seconds: int, pairs: int) -> dict[str, ob
         out = work / "out"
         # The first has no compiled kernels, as on a new machine.
         cache = {"RAYPIPE_CACHE_DIR": str(work / "cache")}
-        run = [*RAYPIPE, "run", str(day), "--output", str(out), "--only", "rplsplit", "--only", "rpllfp", "--only", "rplhighpass"]
+        run = [
+            *RAYPIPE,
+            "run",
+            str(day),
+            "--output",
+            str(out),
+            "--only",
+            "rplsplit",
+            "--only",
+            "rpllfp",
+            "--only",
+            "rplhighpass",
+        ]
         times["raypipe"].append(take(run, **cache))
         passes.append(_pass_seconds(out))
         sizes = work / "sizes"
@@ -58,7 +70,10 @@ def measure(work: Path, channels: int, seconds: int, pairs: int) -> dict[str, ob
         shutil.rmtree(out)
         times["serial"].append(take([*SERIAL, str(day), str(out)]))
         shutil.rmtree(out)
-        print(f"pair {pair + 1}: " + ", ".join(f"{name} {rows[-1].wall:.1f} s" for name, rows in times.items()), flush=True)
+        print(
+            f"pair {pair + 1}: " + ", ".join(f"{name} {rows[-1].wall:.1f} s" for name, rows in times.items()),
+            flush=True,
+        )
     median = {name: statistics.median(row.wall for row in rows) for name, rows in times.items()}
     return {
         "machine": machine(),

@@ -7,14 +7,16 @@ worker that dies is the driver's business.
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 
 import kernels
-from raypipe.channels import FilterDesign, Group, GroupWork
+from raypipe.channels import Group, GroupWork
 from raypipe.outcome import Failure, Written, failure
 from raypipe.passes import ObjectTask
 from raypipe.sources import Samples, Source
+from raypipe.stages.channel import ChannelStage
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,6 @@ class Finished:
     """Bytes: the most resident memory this worker ever had."""
 
 
-@ray.remote
 class Reader:
     """Reads tiles of a recording, each once, and hands them on cut into groups."""
 
@@ -40,7 +41,6 @@ class Reader:
         return tile if len(tile) > 1 else tile[0]
 
 
-@ray.remote
 class FilterActor:
     """Owns groups of channels: keeps their filters' state from tile to tile, and writes their files."""
 
@@ -48,11 +48,10 @@ class FilterActor:
         kernels.warm()
         self._work: dict[int, GroupWork] = {}
 
-    def begin(self, groups: Mapping[int, Group], designs: Mapping[str, FilterDesign], token: str) -> None:
+    def begin(self, groups: Mapping[int, Group], stages: Mapping[str, ChannelStage], token: str) -> None:
         """Begin `groups` (by their number in the pass): their files are made, under temporary names."""
         for number, group in groups.items():
-            filters = {stage: design.filter() for stage, design in designs.items() if stage in group.stages}
-            self._work[number] = GroupWork(group, filters, token=token)
+            self._work[number] = GroupWork(group, stages, token=token)
 
     def push(self, numbers: tuple[int, ...], *tiles: Samples) -> None:
         """Take the next tile of each of the groups `numbers`, in the same order."""
@@ -71,8 +70,7 @@ class FilterActor:
                 work.abort()
 
 
-@ray.remote
-def make_object(task: ObjectTask, token: str) -> tuple[Finished, tuple[str, ...]]:
+def _make_object(task: ObjectTask, token: str) -> tuple[Finished, tuple[str, ...]]:
     """Make the object of a whole session; return it with what should be said about it."""
     try:
         written, notes = task.make(token)
@@ -83,3 +81,8 @@ def make_object(task: ObjectTask, token: str) -> tuple[Finished, tuple[str, ...]
 
 def _peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+reader: Any = ray.remote(Reader)
+filter_actor: Any = ray.remote(FilterActor)
+make_object: Any = ray.remote(_make_object)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ import kernels
 from raypipe.io.growing import GrowingObject
 from raypipe.outcome import Failure, Written, failure
 from raypipe.sources import Samples, Source
+from raypipe.stages.channel import ChannelStage
 
 STEP_SAMPLES = 7500
 """Samples that go through all filters before the next are taken: what 8 channels of them need fits a core's cache."""
@@ -56,31 +57,6 @@ class Group:
         places = tuple(lane.place for lane in self.lanes)
         return places + places[-1:] * (kernels.LANES - len(places))
 
-    @property
-    def stages(self) -> frozenset[str]:
-        """The stages that at least one lane wants."""
-        return frozenset(output.stage for lane in self.lanes for output in lane.outputs)
-
-
-class Filter(Protocol):
-    """A stage's way from microvolts to its own samples, 8 lanes at a time."""
-
-    lowest: NDArray[np.floating[Any]]
-    highest: NDArray[np.floating[Any]]
-
-    def push(self, microvolts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take (8, n) samples, give the (8, m) that are finished."""
-
-    def finish(self) -> NDArray[np.float32]:
-        """Give the (8, m) samples that were still waiting for their future."""
-
-
-class FilterDesign(Protocol):
-    """A stage's coefficients: small, picklable, and made once for all workers."""
-
-    def filter(self) -> Filter:
-        """Make a filter for 8 lanes that has seen nothing yet."""
-
 
 @dataclass(frozen=True)
 class Pass:
@@ -90,8 +66,8 @@ class Pass:
     source: Source
     sampling_rate_hz: float
     groups: tuple[Group, ...]
-    filters: Mapping[str, FilterDesign]
-    """How each stage that filters does it."""
+    stages: Mapping[str, ChannelStage]
+    """The stages that are wanted, with their parameters."""
 
 
 class GroupWork:
@@ -100,18 +76,18 @@ class GroupWork:
     A file that cannot be written (a full disk, say) is given up alone; the group's others go on.
     """
 
-    def __init__(self, group: Group, filters: Mapping[str, Filter], *, token: str) -> None:
+    def __init__(self, group: Group, stages: Mapping[str, ChannelStage], *, token: str) -> None:
         self.group = group
-        self.filters = dict(filters)
         self.failures: list[Failure] = []
+        wanted = {output.stage for lane in group.lanes for output in lane.outputs}
+        self._filters = {name: stage.filter() for name, stage in stages.items() if name in wanted}
         self._gain, self._offset = _scales(group)
         self._microvolts = np.empty((kernels.LANES, STEP_SAMPLES), np.float32)
-        self._lowest = np.full(kernels.LANES, np.inf, np.float32)
-        self._highest = np.full(kernels.LANES, -np.inf, np.float32)
         self._files: dict[tuple[str, int], GrowingObject] = {}
         for row, lane in enumerate(group.lanes):
             for output in lane.outputs:
                 with self._giving_up(output.stage, row):
+                    output.path.parent.mkdir(parents=True, exist_ok=True)
                     self._files[output.stage, row] = GrowingObject(
                         output.path, output.fields, output.n_samples, token=token
                     )
@@ -120,13 +96,12 @@ class GroupWork:
         """Take the next (8, n) samples of the session, in steps that stay in the cache."""
         for start in range(0, samples.shape[1], STEP_SAMPLES):
             microvolts = self._in_microvolts(samples[:, start : start + STEP_SAMPLES])
-            self._append("rplsplit", microvolts)
-            for stage, each in self.filters.items():
+            for stage, each in self._filters.items():
                 self._append(stage, each.push(microvolts))
 
     def finish(self) -> list[Written]:
         """Finish all files of the group and sync them, each under its temporary name."""
-        for stage, each in list(self.filters.items()):
+        for stage, each in self._filters.items():
             try:
                 self._append(stage, each.finish())
             except ValueError as error:  # shorter than the filter's padding
@@ -134,11 +109,9 @@ class GroupWork:
         written: list[Written] = []
         for (stage, row), file in list(self._files.items()):
             with self._giving_up(stage, row):
-                file.finish({"analogInfo": self._extremes(stage, row)})
-                status = file.sync()
-                written.append(
-                    Written(stage, self.group.lanes[row].channel, file.path, file.temporary, status.st_size, status.st_mtime_ns)
-                )
+                lowest, highest = self._filters[stage].extremes[:, row]
+                file.finish({"analogInfo": {"MaxVal": highest, "MinVal": lowest}})
+                written.append(Written.at(file.sync(), stage, self.group.lanes[row].channel, file.path))
         return written
 
     def abort(self) -> None:
@@ -150,7 +123,8 @@ class GroupWork:
     def _in_microvolts(self, samples: Samples) -> NDArray[np.float32]:
         microvolts = self._microvolts[:, : samples.shape[1]]
         if samples.dtype == np.int16:
-            kernels.to_microvolts(samples, self._gain, self._offset, microvolts, self._lowest, self._highest)
+            counts = cast("NDArray[np.int16]", samples)
+            kernels.to_microvolts(counts, self._gain, self._offset, microvolts, *np.zeros((2, 8), np.float32))
         else:
             microvolts[:] = samples
         return microvolts
@@ -163,13 +137,9 @@ class GroupWork:
                 with self._giving_up(stage, row):
                     file.append(samples[row])
 
-    def _extremes(self, stage: str, row: int) -> dict[str, np.floating[Any]]:
-        if each := self.filters.get(stage):
-            return {"MaxVal": each.highest[row], "MinVal": each.lowest[row]}
-        return {"MaxVal": self._highest[row], "MinVal": self._lowest[row]}
-
     @contextmanager
     def _giving_up(self, stage: str, row: int) -> Iterator[None]:
+        """Give up a file that cannot be written, alone."""
         try:
             yield
         except OSError as error:

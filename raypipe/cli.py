@@ -25,13 +25,17 @@ Skip = Annotated[list[str] | None, typer.Option("--skip", metavar="STAGE", help=
 Channels = Annotated[str | None, typer.Option("--channels", metavar="LIST", help="Only these channels: 1-32,40.")]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", metavar="DIR", help="Write to DIR/subject/day and leave the recording's folder untouched."),
+    typer.Option(
+        "--output", metavar="DIR", help="Write to DIR/subject/day and leave the recording's folder untouched."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML; `raypipe config` prints them all.")
 ]
 NoRaw = Annotated[bool, typer.Option("--no-raw", help="Do not write raw copies (as --skip rplsplit).")]
-Replace = Annotated[bool, typer.Option("--replace", help="Also make again what raypipe did not make, or others changed.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Also make again what raypipe did not make, or others changed.")
+]
 Cpus = Annotated[int | None, typer.Option("--cpus", min=1, help="CPUs to use (default: all this machine lets us).")]
 Memory = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Memory to use, as 6GB.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON on standard output.")]
@@ -105,10 +109,11 @@ def run(
     """Do what is to be done of a day. What is done already stays done: run it again after anything."""
     from raypipe import api, progress
     from raypipe.config import load_config
+    from raypipe.report import failures_text
 
     settings = _overridden(load_config(config), cpus, memory)
     with progress.shown("json" if json else settings.run.progress) as listeners:
-        report = api.run_day(
+        ended = api.run_day(
             day,
             only=only or (),
             skip=[*(skip or ()), *(["rplsplit"] if no_raw else ())],
@@ -118,10 +123,14 @@ def run(
             replace=replace,
             listeners=listeners,
         )
-    raise typer.Exit(report.exit_code)
+    if ended.failures and not json:
+        typer.echo("\n" + failures_text(ended.failures), err=True, nl=False)
+    raise typer.Exit(ended.exit_code)
 
 
-@app.command(epilog="Examples:\n\n- `raypipe status data/picasso/20181105`\n\n- `raypipe status data/picasso/20181105 --json`")
+@app.command(
+    epilog="Examples:\n\n- `raypipe status data/picasso/20181105`\n\n- `raypipe status data/picasso/20181105 --json`"
+)
 def status(
     day: DayPath,
     only: Only = None,
@@ -142,7 +151,9 @@ def status(
     raise typer.Exit(0 if found.complete and not made.problems else 1)
 
 
-@app.command(epilog="Examples:\n\n- `raypipe clean data/picasso/20181105 --dry-run`\n\n- `raypipe clean data/picasso/20181105 --only rplsplit --yes`")
+@app.command(
+    epilog="Examples:\n\n- `raypipe clean data/picasso/20181105 --dry-run`\n\n- `raypipe clean data/picasso/20181105 --only rplsplit --yes`"
+)
 def clean(
     day: DayPath,
     only: Only = None,
@@ -203,7 +214,7 @@ def simulate(
     settings = SimulateSettings(
         subject=subject,
         day=day,
-        channels=int(channels) if channels.isdigit() else sorted(parse_channels(channels)),
+        channels=int(channels) if channels.isdigit() else parse_channels(channels).numbers,
         seconds=seconds,
         eye_seconds=eye_seconds,
         trials=trials,

@@ -49,8 +49,9 @@ def _words(source: str) -> Iterator[str]:
 
 
 def _files(module: str) -> list[Path]:
-    spec = importlib.util.find_spec(module)
+    top, *parts = module.split(".")
+    spec = importlib.util.find_spec(top)  # only of the top: to find what is inside, Python would import it
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(module)
-    path = Path(spec.origin)
-    return sorted(path.parent.glob("*.py")) if path.name == "__init__.py" else [path]
+    path = Path(spec.origin).parent.joinpath(*parts)
+    return sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]

@@ -1,4 +1,7 @@
-"""Every setting of raypipe: name, type, range, default and meaning in one place, read from one TOML file."""
+"""Every setting of raypipe: name, type, range, default and meaning in one place, read from one TOML file.
+
+Each class is a table of the file; an unknown key is an error.
+"""
 
 import tomllib
 from collections.abc import Iterator
@@ -11,11 +14,7 @@ from msgspec import Meta
 from raypipe.errors import UsageError
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table of the TOML file; an unknown key is an error."""
-
-
-class RplLfp(Settings):
+class RplLfp(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Local field potential (the names and their order make the file's hash, as in PyHipp)."""
 
     ResampleRate: Annotated[int, Meta(ge=1, description="samples per second of the LFP; must divide the raw rate")] = (
@@ -27,7 +26,7 @@ class RplLfp(Settings):
     ] = (1, 150)
 
 
-class RplHighPass(Settings):
+class RplHighPass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """High-pass for spikes (the names and their order make the file's hash, as in PyHipp)."""
 
     HighOrder: Annotated[int, Meta(ge=2, description="order of the band-pass; even, halved for each of two passes")] = 8
@@ -36,7 +35,7 @@ class RplHighPass(Settings):
     ] = (500, 7500)
 
 
-class Input(Settings):
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How damaged or interrupted recordings are read."""
 
     accept_truncated: Annotated[
@@ -47,7 +46,7 @@ class Input(Settings):
     ] = 3600.0
 
 
-class Resources(Settings):
+class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a run may use; never changes a result."""
 
     cpus: Annotated[int, Meta(ge=0, description="CPUs to use; 0: all that this machine lets us use")] = 0
@@ -67,7 +66,7 @@ class Resources(Settings):
     ] = "auto"
 
 
-class Config(Settings):
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
     rpllfp: RplLfp = RplLfp()
@@ -88,7 +87,9 @@ def load_config(path: Path | None) -> Config:
     except FileNotFoundError:
         raise UsageError(f"no configuration file {path}", hint="`raypipe config > raypipe.toml` writes one") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as TOML: {error}", hint="`raypipe config` prints a valid one") from None
+        raise UsageError(
+            f"{path} cannot be read as TOML: {error}", hint="`raypipe config` prints a valid one"
+        ) from None
     except msgspec.ValidationError as error:
         raise UsageError(
             f"{path}: {error}", hint="`raypipe config` prints every key with its range and meaning"

@@ -102,7 +102,8 @@ def find_day(path: Path, output: Path | None = None) -> Day:
     days = [found for found in dict.fromkeys(days) if found.name.isdigit()]
     if days:
         raise NotADay(
-            f"{path} is not a day, but holds {len(days)}", hint=f"give one of them, as {_shortest(days[0], path, folder)}"
+            f"{path} is not a day, but holds {len(days)}",
+            hint=f"give one of them, as {_shortest(days[0], path, folder)}",
         )
     if not folder.name.isdigit():
         raise NotADay(

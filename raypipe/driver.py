@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any, Protocol
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from raypipe.actors import FilterActor, Finished, Reader, make_object
+from raypipe.actors import Finished, filter_actor, make_object, reader
 from raypipe.channels import Group, Pass
 from raypipe.events import Event, Note, PassProgressed, PassStarted
+from raypipe.guardian import guarded
 from raypipe.io.publish import temporary_name
 from raypipe.memory import SESSION_TASK, Budget
 from raypipe.outcome import Failure, Written, failure
@@ -47,20 +47,20 @@ class Sink(Protocol):
 def embedded_ray(budget: Budget, cpus: int) -> Iterator[None]:
     """Start a Ray of our own with `cpus` and the budget's memory; end it, and remove what it left on the disk."""
     folder = Path(mkdtemp(prefix="raypipe-"))  # a short path: Ray's sockets live below it
-    try:
-        ray.init(
-            num_cpus=cpus,
-            object_store_memory=budget.object_store,
-            _memory=budget.total,
-            _temp_dir=str(folder),
-            include_dashboard=False,
-            configure_logging=False,
-            log_to_driver=False,
-        )
-        yield
-    finally:
-        ray.shutdown()
-        rmtree(folder, ignore_errors=True)
+    with guarded(folder):
+        try:
+            ray.init(
+                num_cpus=cpus,
+                object_store_memory=budget.object_store,
+                _memory=budget.total,
+                _temp_dir=str(folder),
+                include_dashboard=False,
+                configure_logging=False,
+                log_to_driver=False,
+            )
+            yield
+        finally:
+            ray.shutdown()
 
 
 def run_on_ray(
@@ -104,17 +104,18 @@ class _Crew:
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
-        self.reader = Reader.options(
+        self.reader = reader.options(
             num_cpus=0, memory=budget.reader, max_restarts=-1, max_task_retries=_READER_RETRIES
         ).remote()
         self.actors = [self.new_actor() for _ in range(budget.filter_actors)]
 
     def new_actor(self) -> Any:
-        return FilterActor.options(num_cpus=1, memory=self.budget.filter_actor, max_restarts=0).remote()
+        return filter_actor.options(num_cpus=1, memory=self.budget.filter_actor, max_restarts=0).remote()
 
     def replace(self, actor: Any) -> Any:
-        self.actors[self.actors.index(actor)] = self.new_actor()
-        return self.actors[-1]
+        place = self.actors.index(actor)
+        self.actors[place] = self.new_actor()
+        return self.actors[place]
 
 
 @dataclass
@@ -167,7 +168,7 @@ class _PassRun:
         convoy = _Convoy(members)
         for member in members:
             groups = {number: self.each.groups[number] for number in member.unfinished}
-            begun = member.actor.begin.remote(groups, self.each.filters, member.token)
+            begun = member.actor.begin.remote(groups, self.each.stages, member.token)
             self.loop.watch(begun, lambda ref, member=member: self._returned(ref, member))  # type: ignore[misc]
         self._dispatch(convoy)
 
@@ -181,7 +182,7 @@ class _PassRun:
             for member, blocks in zip(members, self._read(tile, members), strict=True):
                 pushed = member.actor.push.remote(tuple(member.unfinished), *blocks)
                 convoy.waiting[tile] += 1
-                self.loop.watch(pushed, lambda ref, member=member: self._pushed(ref, convoy, member, tile))  # type: ignore[misc]
+                self.loop.watch(pushed, lambda ref, member=member, tile=tile: self._pushed(ref, convoy, member, tile))  # type: ignore[misc]
             if convoy.next_tile == self.n_tiles:
                 for member in members:
                     self._ask_to_finish(member)

@@ -5,12 +5,14 @@ from typing import Literal
 
 import msgspec
 
+Outcome = Literal["done", "failed", "interrupted"]
+
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True):
     """Base of the records; as JSON each carries its name in `event`."""
 
 
-class RunStarted(Event):
+class RunStarted(Event, frozen=True):
     """A run begins to work (it is never sent when there is nothing to do)."""
 
     day: str
@@ -22,7 +24,7 @@ class RunStarted(Event):
     """Bytes of all processes together at their peak."""
 
 
-class Phase(Event):
+class Phase(Event, frozen=True):
     """Something that is not a task and takes time begins, as Ray's start."""
 
     text: str
@@ -30,7 +32,7 @@ class Phase(Event):
     """Seconds since the run began."""
 
 
-class PassStarted(Event):
+class PassStarted(Event, frozen=True):
     """One session's recording begins to be read."""
 
     session: str
@@ -38,7 +40,7 @@ class PassStarted(Event):
     tiles: int
 
 
-class PassProgressed(Event):
+class PassProgressed(Event, frozen=True):
     """A tile went through the filters."""
 
     session: str
@@ -47,7 +49,7 @@ class PassProgressed(Event):
     seconds_of_recording: float
 
 
-class TaskDone(Event):
+class TaskDone(Event, frozen=True):
     """An output has its final name."""
 
     stage: str
@@ -57,7 +59,7 @@ class TaskDone(Event):
     size: int
 
 
-class TaskFailed(Event):
+class TaskFailed(Event, frozen=True):
     """An output could not be made."""
 
     stage: str
@@ -69,17 +71,17 @@ class TaskFailed(Event):
     """File with the whole story; empty where the message says all."""
 
 
-class Note(Event):
+class Note(Event, frozen=True):
     """Something that the user should know, and that stops nothing: a gap, a restart, a dropped trial."""
 
     session: str
     text: str
 
 
-class RunEnded(Event):
+class RunEnded(Event, frozen=True):
     """A run has ended."""
 
-    outcome: Literal["done", "failed", "interrupted"]
+    outcome: Outcome
     done: int
     failed: int
     seconds: float

@@ -103,7 +103,9 @@ def group_bytes(load: Load, config: Config) -> int:
 
 
 def _budget(loads: list[Load], config: Config, actors: int, tile_seconds: float) -> Budget:
-    tile = max(int(tile_seconds * load.sampling_rate_hz) * load.groups * LANES * load.bytes_per_sample for load in loads)
+    tile = max(
+        int(tile_seconds * load.sampling_rate_hz) * load.groups * LANES * load.bytes_per_sample for load in loads
+    )
     groups = max(math.ceil(load.groups / actors) * group_bytes(load, config) for load in loads)
     in_flight = config.run.tiles_in_flight
     object_store = max(80 * MB, (in_flight + 1) * tile + tile // 4)

@@ -18,6 +18,12 @@ class Written:
     size: int
     mtime_ns: int
 
+    @classmethod
+    def at(cls, temporary: Path, stage: str, channel: int | None, path: Path) -> "Written":
+        """Make the record of the file `temporary`, which is to become `path`."""
+        status = temporary.stat()
+        return cls(stage, channel, path, temporary, status.st_size, status.st_mtime_ns)
+
 
 @dataclass(frozen=True)
 class Failure:

@@ -1,9 +1,9 @@
 """From a plan to work: which channels go through the filters together, from which source, into which files."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import kernels
 from raypipe.channels import Group, Lane, Output, Pass
@@ -11,15 +11,23 @@ from raypipe.config import Config
 from raypipe.errors import RaypipeError
 from raypipe.io.datafield import open_data
 from raypipe.io.nev import NevFilter, read_nev
-from raypipe.io.objects import normalised_dir, save_unnamed
+from raypipe.io.objects import normalised_dir, object_image
+from raypipe.io.publish import write_unnamed
 from raypipe.outcome import Failure, Written, failure
 from raypipe.plan import Plan, Task
 from raypipe.recording import Recording
-from raypipe.sources import NsxSource, RawFileSource, Source
-from raypipe.stages import Stage, rplhighpass, rpllfp, rplparallel, rplsplit
-from raypipe.stages.channel import ChannelFacts, FilterDesign
+from raypipe.sources import NsxSource, RawFileSource
+from raypipe.stages import rplparallel
+from raypipe.stages.channel import ChannelFacts, ChannelStage
+from raypipe.stages.rplhighpass import RplHighPass
+from raypipe.stages.rpllfp import RplLfp
+from raypipe.stages.rplsplit import RplSplit
 
-_CHANNEL_STAGES: Mapping[str, ModuleType] = {"rplsplit": rplsplit, "rpllfp": rpllfp, "rplhighpass": rplhighpass}
+_MAKERS: Mapping[str, Callable[[Mapping[str, Any], float], ChannelStage]] = {
+    "rplsplit": RplSplit.of,
+    "rpllfp": RplLfp.of,
+    "rplhighpass": RplHighPass.of,
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class ObjectTask:
         markers = rplparallel.arrange_markers(nev.codes, nev.ticks, nev.timestamp_resolution, where=str(self.input))
         fields = rplparallel.object_fields(markers, normalised_dir(self.output.parent))
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = save_unnamed(self.output, fields, token=token)
+        temporary = write_unnamed(self.output, object_image(fields), token=token)
         return Written.at(temporary, self.stage, None, self.output), markers.notes
 
 
@@ -71,57 +79,63 @@ def _from_nsx(recording: Recording, tasks: Sequence[Task], config: Config) -> Pa
     """One pass through the `.ns5`; channels in the order of its columns, so that groups of 8 lie side by side."""
     header = recording.header
     assert header
+    stages = _stages(tasks, config, header.sampling_rate_hz)
     corners = _recorder_filters(recording)
     lanes = []
     for column, mine in _by_place(tasks, {number: channel.column for number, channel in recording.channels.items()}):
         channel = header.channels[column]
-        facts = ChannelFacts(channel.label, header.n_samples, header.sampling_rate_hz, corners.get(channel.electrode_id))
-        lanes.append(_lane(mine, column, facts, config, gain=channel.gain, offset=channel.offset))
-    return _pass(recording, NsxSource(header), header.sampling_rate_hz, lanes, tasks, config)
+        facts = ChannelFacts(
+            channel.label, header.n_samples, header.sampling_rate_hz, corners.get(channel.electrode_id)
+        )
+        lanes.append(_lane(mine, column, facts, stages, gain=channel.gain, offset=channel.offset))
+    return Pass(recording.session.name, NsxSource(header), header.sampling_rate_hz, _groups(lanes), stages)
 
 
 def _from_raw_files(recording: Recording, tasks: Sequence[Task], config: Config) -> Iterator[Pass]:
     """A pass for each length and rate among the `rplraw` files; those of one session usually agree."""
     files = {
-        task.channel.number: open_data(task.channel.raw_file) for task in tasks if task.channel and task.channel.raw_file
+        task.channel.number: open_data(task.channel.raw_file)
+        for task in tasks
+        if task.channel and task.channel.raw_file
     }
     for n_samples, rate_hz in sorted({(data.n_samples, data.rate_hz) for data in files.values()}):
         alike = {n: data for n, data in files.items() if (data.n_samples, data.rate_hz) == (n_samples, rate_hz)}
         some = [task for task in tasks if task.channel and task.channel.number in alike]
-        data_fields = tuple(alike.values())
+        stages = _stages(some, config, rate_hz)
+        source = RawFileSource(tuple(alike.values()))
         lanes = [
-            _lane(mine, place, ChannelFacts(_label(data_fields[place].fields), n_samples, rate_hz, None), config)
+            _lane(mine, place, ChannelFacts(_label(source.files[place].fields), n_samples, rate_hz, None), stages)
             for place, mine in _by_place(some, {number: place for place, number in enumerate(alike)})
         ]
-        yield _pass(recording, RawFileSource(data_fields), rate_hz, lanes, some, config)
+        yield Pass(recording.session.name, source, rate_hz, _groups(lanes), stages)
 
 
-def _pass(
-    recording: Recording, source: Source, rate_hz: float, lanes: Sequence[Lane], tasks: Sequence[Task], config: Config
-) -> Pass:
-    groups = tuple(Group(tuple(lanes[first : first + kernels.LANES])) for first in range(0, len(lanes), kernels.LANES))
+def _stages(tasks: Sequence[Task], config: Config, rate_hz: float) -> dict[str, ChannelStage]:
     stages = dict.fromkeys(task.stage for task in tasks)
-    designs = {stage.name: _design(stage, config, rate_hz) for stage in stages}
-    return Pass(recording.session.name, source, rate_hz, groups, designs)
+    return {stage.name: _MAKERS[stage.name](stage.arguments(config), rate_hz) for stage in stages}
+
+
+def _groups(lanes: Sequence[Lane]) -> tuple[Group, ...]:
+    return tuple(Group(tuple(lanes[first : first + kernels.LANES])) for first in range(0, len(lanes), kernels.LANES))
 
 
 def _lane(
-    tasks: Sequence[Task], place: int, facts: ChannelFacts, config: Config, *, gain: float = 1.0, offset: float = 0.0
+    tasks: Sequence[Task],
+    place: int,
+    facts: ChannelFacts,
+    stages: Mapping[str, ChannelStage],
+    *,
+    gain: float = 1.0,
+    offset: float = 0.0,
 ) -> Lane:
     """Return a channel and all that is made of it."""
     outputs = []
     for task in tasks:
-        module, arguments = _CHANNEL_STAGES[task.stage.name], task.stage.arguments(config)
-        fields = module.object_fields(arguments, normalised_dir(task.output.parent), facts)
-        n_samples = _design(task.stage, config, facts.rate_hz).output_samples(facts.n_samples)
-        outputs.append(Output(task.stage.name, task.output, fields, n_samples))
+        stage = stages[task.stage.name]
+        fields = stage.object_fields(normalised_dir(task.output.parent), facts)
+        outputs.append(Output(task.stage.name, task.output, fields, stage.output_samples(facts.n_samples)))
     assert tasks[0].channel
     return Lane(tasks[0].channel.number, place, gain, offset, tuple(outputs))
-
-
-def _design(stage: Stage, config: Config, rate_hz: float) -> FilterDesign:
-    design: FilterDesign = _CHANNEL_STAGES[stage.name].design(stage.arguments(config), rate_hz)
-    return design
 
 
 def _by_place(tasks: Sequence[Task], places: Mapping[int, int | None]) -> list[tuple[int, list[Task]]]:

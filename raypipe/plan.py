@@ -17,7 +17,7 @@ from raypipe.day import Day, Session
 from raypipe.errors import RaypipeError, UsageError
 from raypipe.io.objects import object_name
 from raypipe.ledger import Entry, read_ledger
-from raypipe.recording import Channel, Recording, find_recording, ranges
+from raypipe.recording import Channel, Recording, Selection, find_recording, ranges
 from raypipe.stages import STAGES, Stage
 
 State = Literal["done", "todo", "kept"]
@@ -80,7 +80,7 @@ def make_plan(
     config: Config,
     *,
     stages: Sequence[Stage] = STAGES,
-    channels: frozenset[int] | None = None,
+    channels: Selection | None = None,
     replace_foreign: bool = False,
 ) -> Plan:
     """Plan `stages` for `channels` (all, if None) of every session of `day`.
@@ -112,7 +112,7 @@ def make_plan(
     if channels is not None and recordings:
         _refuse_unknown(channels, recordings)
     if replace_foreign:
-        tasks = [replace(task, state="todo", why="to be replaced") if task.state == "kept" else task for task in tasks]
+        tasks = [replace(task, state="todo", why="to be replaced") if _replaceable(task) else task for task in tasks]
     return Plan(day, config, tuple(tasks), tuple(problems), tuple(recordings))
 
 
@@ -151,13 +151,12 @@ def _channel_tasks(
     day: Day,
     recording: Recording,
     stages: Iterable[Stage],
-    channels: frozenset[int] | None,
+    channels: Selection | None,
     config: Config,
     histories: _Histories,
 ) -> list[Task]:
     session = recording.session
     header_files = [recording.header.path, *sorted(session.input.glob("*.nev"))] if recording.header else []
-    stages = [stage for stage in stages if recording.header or "rplraw" in stage.reads]
     keys = {stage.name: _key(stage, config, header_files) for stage in stages}
     names = {stage.name: object_name(stage.stem, stage.arguments(config)) for stage in stages}
     tasks: list[Task] = []
@@ -166,11 +165,20 @@ def _channel_tasks(
             continue
         folder = session.channel_folder(channel.array, channel.number)
         for stage in stages:
+            if channel.raw_file and "rplraw" not in stage.reads:
+                tasks.append(_kept_source(stage, session, channel))
+                continue
             key = _key(stage, config, [channel.raw_file]) if channel.raw_file else keys[stage.name]
             size = OBJECT_OVERHEAD_BYTES + 4 * _output_samples(stage, recording, channel, config)
             task = Task(stage, session, channel, folder / names[stage.name], key, "todo", "", size)
             tasks.append(_judged(day, task, histories))
     return tasks
+
+
+def _kept_source(stage: Stage, session: Session, channel: Channel) -> Task:
+    assert channel.raw_file
+    why = "its recording is gone: this file is what the others are made from"
+    return Task(stage, session, channel, channel.raw_file, {}, "kept", why, channel.raw_file.stat().st_size)
 
 
 def _output_samples(stage: Stage, recording: Recording, channel: Channel, config: Config) -> int:
@@ -216,7 +224,11 @@ def _why_missing(task: Task, relative: str, histories: _Histories) -> str:
     return changes(earlier.key, task.key) if earlier else "not made yet"
 
 
-def _refuse_unknown(channels: frozenset[int], recordings: Sequence[Recording]) -> None:
-    known = {number for recording in recordings for number in recording.channels}
-    if unknown := channels - known:
-        raise UsageError(f"no session has channel {ranges(unknown)}", hint=f"recorded are {ranges(known)}")
+def _replaceable(task: Task) -> bool:
+    return task.state == "kept" and not (task.channel and task.output == task.channel.raw_file)
+
+
+def _refuse_unknown(channels: Selection, recordings: Sequence[Recording]) -> None:
+    recorded = {number for recording in recordings for number in recording.channels}
+    if unknown := channels.unknown(recorded):
+        raise UsageError(f"no session has channel {unknown}", hint=f"recorded are {ranges(recorded)}")

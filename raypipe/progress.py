@@ -24,8 +24,6 @@ from raypipe.memory import in_gb
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_SHOWN_FAILURES = 12
-
 
 @contextmanager
 def shown(kind: str) -> Iterator[list[Listener]]:
@@ -34,9 +32,10 @@ def shown(kind: str) -> Iterator[list[Listener]]:
         kind = "rich" if sys.stderr.isatty() else "plain"
     if kind == "rich":
         with _bars() as listener:
-            yield [listener]
+            yield [_first_of_each(listener)]
     else:
-        yield {"plain": [plain], "json": [as_json], "none": []}[kind]
+        listeners: dict[str, list[Listener]] = {"plain": [_first_of_each(plain)], "json": [as_json], "none": []}
+        yield listeners[kind]
 
 
 @contextmanager
@@ -65,6 +64,20 @@ def plain(event: Event) -> None:
     if line := _line(event):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+
+def _first_of_each(listener: Listener) -> Listener:
+    """Pass on only the first of the failures with one cause: a lost recording fails hundreds of tasks."""
+    seen: set[tuple[str, str]] = set()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TaskFailed):
+            if (event.session, event.error) in seen:
+                return
+            seen.add((event.session, event.error))
+        listener(event)
+
+    return listen
 
 
 def _line(event: Event) -> str:
@@ -125,7 +138,6 @@ class _Bars:
     def __init__(self, progress: "Progress") -> None:
         self.progress = progress
         self.bars: dict[str, TaskID] = {}
-        self.failures = 0
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -145,11 +157,7 @@ class _Bars:
                 task = self.progress.tasks[self.progress.task_ids.index(bar)]
                 self.progress.update(bar, count=f"{task.completed:.0f} of {task.total:.0f}")
             case TaskFailed():
-                self.failures += 1
-                if self.failures <= _SHOWN_FAILURES:
-                    self._say(_line(event), style="red")
-                elif self.failures == _SHOWN_FAILURES + 1:
-                    self._say("... more failed; all are in the run's events.jsonl", style="red")
+                self._say(_line(event), style="red")
             case Note():
                 self._say(_line(event), style="yellow")
             case RunEnded():

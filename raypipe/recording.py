@@ -24,6 +24,26 @@ class Channel:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Channels that were asked for. Of a range some may not have been recorded: electrodes die."""
+
+    parts: tuple[range, ...]
+
+    def __contains__(self, channel: int) -> bool:
+        return any(channel in part for part in self.parts)
+
+    @property
+    def numbers(self) -> list[int]:
+        """All of them, in order."""
+        return sorted({number for part in self.parts for number in part})
+
+    def unknown(self, recorded: Iterable[int]) -> str:
+        """Return the parts of which nothing was recorded, as text; empty if there are none."""
+        recorded = set(recorded)
+        return ", ".join(ranges(part) for part in self.parts if recorded.isdisjoint(part))
+
+
+@dataclass(frozen=True)
 class Recording:
     """The channels of one session, by number, and what should be said about it."""
 
@@ -47,7 +67,9 @@ def find_recording(session: Session, settings: Input) -> Recording:
         raw = session.raw_files()
         if not raw:
             session.the_file("*.ns5")  # raises, and says what is missing
-        return Recording(session, None, _from_raw_files(raw), (f"no .ns5: {len(raw)} channels are read from rplraw files",))
+        return Recording(
+            session, None, _from_raw_files(raw), (f"no .ns5: {len(raw)} channels are read from rplraw files",)
+        )
     header = read_nsx_header(
         session.the_file("*.ns5"),
         accept_truncated=settings.accept_truncated,
@@ -68,15 +90,17 @@ def find_recording(session: Session, settings: Input) -> Recording:
     return Recording(session, header, channels, tuple(_notes(header)))
 
 
-def parse_channels(text: str) -> frozenset[int]:
-    """Return the channels of '1-32,40' as numbers. Raises `UsageError`."""
-    numbers: set[int] = set()
+def parse_channels(text: str) -> Selection:
+    """Return the channels of '1-32,40'. Raises `UsageError`."""
+    parts: list[range] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or int(first) < 1 or (dash and int(last) < int(first)):
-            raise UsageError(f"{part.strip()!r} is not a channel or a range of channels", hint="write --channels 1-32,40")
-        numbers.update(range(int(first), int(last or first) + 1))
-    return frozenset(numbers)
+        if not first.isdigit() or (dash and not last.isdigit()) or not 1 <= int(first) <= int(last or first):
+            raise UsageError(
+                f"{part.strip()!r} is not a channel or a range of channels", hint="write --channels 1-32,40"
+            )
+        parts.append(range(int(first), int(last or first) + 1))
+    return Selection(tuple(parts))
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -114,5 +138,3 @@ def _notes(header: NsxHeader) -> list[str]:
         seconds = header.missing_samples / rate
         notes.append(f"{header.path.name} ends {seconds:.3f} s before its header says; what is there is used")
     return notes
-
-

@@ -1,13 +1,14 @@
 """Plans and states of a day as text for people and as JSON for programs."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import Any
 
 import msgspec
 
 from raypipe.errors import RaypipeError
+from raypipe.events import TaskFailed
 from raypipe.memory import Budget, in_gb
 from raypipe.plan import Plan, Task
 from raypipe.recording import ranges
@@ -29,7 +30,10 @@ def plan_text(plan: Plan) -> str:
         states = Counter(task.state for task in tasks)
         to_write = sum(task.size for task in tasks if task.state == "todo")
         table.add_row(
-            session, stage, *(str(states[state] or "") for state in ("done", "todo", "kept")), in_gb(to_write) if to_write else ""
+            session,
+            stage,
+            *(str(states[state] or "") for state in ("done", "todo", "kept")),
+            in_gb(to_write) if to_write else "",
         )
     text = StringIO()
     _print(text, table)
@@ -73,6 +77,23 @@ def plan_json(plan: Plan) -> str:
             "problems": _problems(plan),
         }
     )
+
+
+def failures_text(failures: Sequence[TaskFailed]) -> str:
+    """Return what failed, why, and where the whole story is; tasks with one cause in one row."""
+    from rich.table import Table
+
+    table = Table(title="failed", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading in ("session", "stage", "channels", "why", "log"):
+        table.add_column(heading, overflow="fold")
+    causes: dict[tuple[str, str, str], list[TaskFailed]] = {}
+    for each in failures:
+        causes.setdefault((each.session, each.stage, each.error), []).append(each)
+    for (session, stage, error), some in causes.items():
+        table.add_row(session, stage, ranges(each.channel for each in some if each.channel), error, some[0].log)
+    text = StringIO()
+    _print(text, table)
+    return text.getvalue()
 
 
 def status_text(status: Status, plan: Plan) -> str:

@@ -17,13 +17,14 @@ from raypipe import __version__
 from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
 from raypipe.errors import TooLittleDisk, TooLittleMemory
-from raypipe.events import Event, Listener, Note, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
+from raypipe.events import Event, Listener, Note, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
 from raypipe.io.publish import sync_folder
 from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.lock import day_lock
 from raypipe.memory import Budget, Load, in_gb, make_budget
 from raypipe.outcome import Failure, Written
 from raypipe.plan import Plan, Task, make_plan
+from raypipe.recording import Selection
 from raypipe.stages import STAGES, Stage
 
 _DISK_RESERVE = 64 << 20
@@ -85,7 +86,7 @@ def budget_of(plan: Plan) -> Budget:
     budget = make_budget(loads(plan), plan.config, cpus=allowed.cpus, memory=allowed.memory)
     if plan.todo and budget.object_store > shared_memory():
         raise TooLittleMemory(
-            f"/dev/shm has {in_gb(shared_memory())} free, and the tiles on their way need {in_gb(budget.object_store)}",
+            f"shared memory has {in_gb(shared_memory())} free, and the tiles on their way need {in_gb(budget.object_store)}",
             hint="set run.tile_seconds or run.tiles_in_flight lower, or make /dev/shm larger (docker: --shm-size)",
         )
     return budget
@@ -96,7 +97,7 @@ def run_day(
     config: Config,
     *,
     stages: Sequence[Stage] = STAGES,
-    channels: frozenset[int] | None = None,
+    channels: Selection | None = None,
     replace_foreign: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> Report:
@@ -198,7 +199,9 @@ class _Run:
     def failed(self, session: str, failures: Sequence[Failure]) -> None:
         """Take note of failures; the whole story goes to a file of the run's folder."""
         for each in failures:
-            name = "-".join(part for part in (session, each.stage, f"{each.channel:03d}" if each.channel else "") if part)
+            name = "-".join(
+                part for part in (session, each.stage, f"{each.channel:03d}" if each.channel else "") if part
+            )
             log = self.folder / f"{name}.log"
             log.write_text(f"{each.error}\n{each.hint}\n\n{each.story}")
             event = TaskFailed(each.stage, session, each.channel, each.error, each.hint, str(log))
@@ -221,7 +224,7 @@ class _Run:
                 report.failed += 1
                 self.emit(event)
         report.seconds = time.monotonic() - self.began
-        outcome = "interrupted" if report.interrupted else "failed" if report.failed else "done"
+        outcome: Outcome = "interrupted" if report.interrupted else "failed" if report.failed else "done"
         self.emit(RunEnded(outcome, report.done, report.failed, report.seconds, report.bytes_written))
         return report
 
@@ -262,5 +265,3 @@ def sweep(plan: Plan) -> None:
     for folder in {task.output.parent for task in plan.tasks}:
         for path in folder.glob(".rpl*.hkl.*.tmp") if folder.is_dir() else ():
             path.unlink(missing_ok=True)
-
-

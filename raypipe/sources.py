@@ -17,7 +17,9 @@ Samples = NDArray[np.int16] | NDArray[np.float32]
 class Source(Protocol):
     """Samples of several channels on one timeline; picklable, so that a reader elsewhere can open it."""
 
-    n_samples: int
+    @property
+    def n_samples(self) -> int:
+        """Length of the timeline."""
 
     def read(self, start: int, stop: int, places: tuple[int, ...]) -> Samples:
         """Return samples `start` to `stop` of the channels at `places`, as (channels, samples), C-contiguous."""

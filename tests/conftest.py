@@ -1,11 +1,13 @@
 """A small simulated day that every test may read, and a copy that a test may change."""
 
 import shutil
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from raypipe.io.nsx import read_nsx_header
 from raypipe.simulate import SimulateSettings, simulate_day
 
 SMALL = SimulateSettings(channels=(1, 2, 3, 9, 10, 33, 34, 35, 36, 65), seconds=12.5, eye_seconds=4.0, trials=4, seed=5)
@@ -24,3 +26,22 @@ def day(simulated: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.copytree(simulated, copy)
     yield copy
     shutil.rmtree(copy)  # runs leave gigabytes behind otherwise
+
+
+@pytest.fixture
+def paused() -> Callable[[Path], int]:
+    """Give a function that puts a pause of 1.5 s behind sample 200000 of an `.ns5`, and returns its samples."""
+
+    def pause(path: Path) -> int:
+        header = read_nsx_header(path)
+        (block,) = header.blocks
+        frame_bytes = 2 * len(header.channels)
+        content = path.read_bytes()
+        cut = block.byte_offset + 200_000 * frame_bytes
+        first = struct.pack("<BII", 1, 0, 200_000)
+        second = struct.pack("<BII", 1, 200_000 + 45_000, block.n_samples - 200_000)
+        start = block.byte_offset - len(first)
+        path.write_bytes(content[:start] + first + content[block.byte_offset : cut] + second + content[cut:])
+        return 45_000
+
+    return pause

@@ -23,7 +23,13 @@ def test_comments_docstrings_and_layout_do_not_count() -> None:
 
 
 def test_everything_else_counts() -> None:
-    for old, new in [("[a,", "[b,"), ("#x", "#y"), ("if a:", "if b:"), ("import os", "import sys"), ("f(a, b)", "f(a, c)")]:
+    for old, new in [
+        ("[a,", "[b,"),
+        ("#x", "#y"),
+        ("if a:", "if b:"),
+        ("import os", "import sys"),
+        ("f(a, b)", "f(a, c)"),
+    ]:
         assert spoken(CODE) != spoken(CODE.replace(old, new)), old
     assert spoken("if a:\n    b()\nc()\n") != spoken("if a:\n    b()\n    c()\n")
 

@@ -48,7 +48,9 @@ def test_arguments_are_spelled_as_pyhipp_hashes_them(tmp_path: Path) -> None:
     assert repr(arguments) == "{'ResampleRate': 1000, 'LFPOrder': 8, 'LowPassFrequency': [1, 150.5]}"
 
 
-@pytest.mark.parametrize(("text", "size"), [("6GB", 6 << 30), ("1.5g", 3 << 29), ("500 MiB", 500 << 20), ("1024", 1024)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("6GB", 6 << 30), ("1.5g", 3 << 29), ("500 MiB", 500 << 20), ("1024", 1024)]
+)
 def test_amounts_of_memory(text: str, size: int) -> None:
     assert parse_bytes(text) == size
 

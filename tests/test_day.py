@@ -15,7 +15,13 @@ def make(root: Path, *folders: str) -> Path:
 
 
 def test_sessions_are_found_in_order_and_others_passed_over(tmp_path: Path) -> None:
-    make(tmp_path, "picasso/20181105/sessioneye", "picasso/20181105/session02", "picasso/20181105/session01", "picasso/20181105/mountains")
+    make(
+        tmp_path,
+        "picasso/20181105/sessioneye",
+        "picasso/20181105/session02",
+        "picasso/20181105/session01",
+        "picasso/20181105/mountains",
+    )
     day = find_day(tmp_path / "picasso/20181105")
     assert [session.name for session in day.sessions] == ["session01", "session02", "sessioneye"]
     assert [session.is_navigation for session in day.sessions] == [True, True, False]

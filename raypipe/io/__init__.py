@@ -1,0 +1,1 @@
+"""Bytes to arrays and back: one format a file, and how a file is published."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from raypipe.errors import WriteFailed
 from raypipe.io.mould import mould_for, packed, samples_bytes
-from raypipe.io.publish import rename_synced, temporary_name, write_at, write_failed
+from raypipe.io.publish import temporary_name, write_at, write_failed
 
 # After so many bytes the kernel is asked to write them out and drop them (see `_write_back`).
 _WRITE_BACK_BYTES = 4 * 2**20
@@ -73,14 +73,14 @@ class GrowingObject:
         except OSError as error:
             raise write_failed(error, self.path) from error
 
-    def sync_and_rename(self) -> None:
-        """Give the file its name, whole and on the disk. To be called once, after `finish`."""
+    def sync(self) -> Path:
+        """Put the whole file on the disk, and return its temporary name. To be called once, after `finish`."""
         try:
             os.fsync(self._descriptor)
             self._close()
-            rename_synced(self._temporary, self.path)
         except OSError as error:
             raise write_failed(error, self.path) from error
+        return self._temporary
 
     def abort(self) -> None:
         """Remove the unfinished file. May be called at any time and again; a file that has its name stays."""

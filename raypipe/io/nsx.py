@@ -1,11 +1,11 @@
 """The samples of a Ripple/Blackrock `.nsX` file on one timeline, in which pauses of the recorder keep their place."""
 
+import sys
 from bisect import bisect_right
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,17 +57,6 @@ class NsxHeader:
     def block_starts(self) -> list[int]:
         """First timeline sample of every block."""
         return [block.start_sample for block in self.blocks]
-
-    @cached_property
-    def content(self) -> npt.NDArray[np.uint8]:
-        """The file's bytes, mapped once per process and not pickled."""
-        content = np.asarray(np.memmap(self.path, dtype=np.uint8, mode="r"))
-        if content.size < self.file_bytes:
-            raise FormatError(f"{self.path}: shrank from {self.file_bytes} to {content.size} bytes since it was opened")
-        return content
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def read_nsx_header(path: Path, *, max_gap_seconds: float = 3600.0, accept_truncated: bool = False) -> NsxHeader:
@@ -129,23 +118,20 @@ def raw_channels(header: NsxHeader) -> tuple[tuple[int, int], ...]:
 def read_frames(
     header: NsxHeader, start: int, stop: int, out: npt.NDArray[np.int16] | None = None
 ) -> npt.NDArray[np.int16]:
-    """Frames `[start, stop)` of the timeline: int16 counts (stop - start, channels).
+    """Frames `[start, stop)` of the timeline: int16 counts (stop - start, channels), in `out` if given.
 
-    Without a gap in the range this is a read-only view of the file (its bytes may lie at odd addresses); with a gap, or
-    with `out`, a copy. A gap holds the straight line from the last sample before it to the first one after it, so that
-    filters meet no step; a gap at the start holds the first sample.
+    A gap holds the straight line from the last sample before it to the first one after it, so that filters meet no
+    step; a gap at the start holds the first sample. Plain reads, not a memory map: a mapped file that is cut while it
+    is read ends the process, and its pages count as the process's memory. Raises FormatError if the file was cut.
     """
     if not 0 <= start <= stop <= header.n_samples:
         raise ValueError(f"frames {start} to {stop} are not within 0 to {header.n_samples}")
     shape = (stop - start, len(header.channels))
-    if out is not None and out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}, expected {shape}")
-    first = max(0, bisect_right(header.block_starts, start) - 1)
-    block = header.blocks[first]
-    if out is None and block.start_sample <= start and stop <= block.end_sample:
-        return _frames(header, block)[start - block.start_sample : stop - block.start_sample]
     if out is None:
         out = np.empty(shape, np.int16)
+    if out.shape != shape or not out.flags.c_contiguous:
+        raise ValueError(f"out has shape {out.shape}, expected {shape}, contiguous")
+    first = max(0, bisect_right(header.block_starts, start) - 1)
     before = header.blocks[first - 1] if first else None
     for block in header.blocks[first:]:
         gap_start = before.end_sample if before else 0
@@ -156,26 +142,35 @@ def read_frames(
             out[low - start : high - start] = _bridge(header, before, block, low, high)
         low, high = max(start, block.start_sample), min(stop, block.end_sample)
         if low < high:
-            at = block.start_sample
-            out[low - start : high - start] = _frames(header, block)[low - at : high - at]
+            _read(header, block, low, out[low - start : high - start])
         before = block
     return out
 
 
-def _frames(header: NsxHeader, block: DataBlock) -> npt.NDArray[np.int16]:
-    n_channels = len(header.channels)
-    content = header.content[block.byte_offset : block.byte_offset + 2 * n_channels * block.n_samples]
-    return content.view("<i2").reshape(block.n_samples, n_channels)
+def _read(header: NsxHeader, block: DataBlock, start: int, out: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    """Fill `out` with the frames of a block from timeline sample `start` on."""
+    rest = out.data.cast("B")
+    with header.path.open("rb", buffering=0) as file:
+        file.seek(block.byte_offset + (start - block.start_sample) * 2 * len(header.channels))
+        while rest:
+            if not (n_bytes := file.readinto(rest)):
+                raise FormatError(
+                    f"{header.path}: shrank from {header.file_bytes} to {file.tell()} bytes since it was opened",
+                    hint="copy it again, and run again: what is done stays done",
+                )
+            rest = rest[n_bytes:]
+    return out if sys.byteorder == "little" else out.byteswap(inplace=True)
 
 
 def _bridge(
     header: NsxHeader, before: DataBlock | None, after: DataBlock, low: int, high: int
 ) -> npt.NDArray[np.int16]:
     """Fill samples `[low, high)` of the gap between two blocks."""
-    right = _frames(header, after)[0]
+    frame = (1, len(header.channels))
+    right = _read(header, after, after.start_sample, np.empty(frame, np.int16))[0]
     if before is None:
         return np.broadcast_to(right, (high - low, right.size))
-    left = _frames(header, before)[-1]
+    left = _read(header, before, before.end_sample - 1, np.empty(frame, np.int16))[0]
     fraction = (np.arange(low, high) - (before.end_sample - 1)) / (after.start_sample - before.end_sample + 1)
     line = left + fraction[:, None] * (right.astype(np.float64) - left)
     filled: npt.NDArray[np.int16] = np.rint(line).astype(np.int16)

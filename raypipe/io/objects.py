@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raypipe.errors import FormatError, InputMissing, UsageError
-from raypipe.io.publish import temporary_name, write_whole
+from raypipe.io.publish import write_whole
 
 # Deepest first; the place in the list is how many components from the subject downwards a path keeps.
 _LEVELS = (
@@ -74,18 +74,20 @@ def normalised_dir(path: Path) -> str:
 
 
 def save_object(path: Path, fields: Mapping[str, Any], *, token: str = "") -> None:
-    """Save the fields as a hickle-5 file, in their order: whole and on the disk, or not at all.
+    """Save the fields as a hickle-5 file: whole and on the disk, or not at all. Raises WriteFailed."""
+    write_whole(path, object_image(fields), token=token)
 
-    The same fields give the same bytes whichever process saves them. Raises WriteFailed.
-    """
+
+def object_image(fields: Mapping[str, Any]) -> bytes:
+    """Give the bytes of a hickle-5 file with these fields in their order; the same whichever process makes them."""
     import h5py
     import hickle
 
-    with h5py.File(temporary_name(path).name, "w", driver="core", backing_store=False) as file:
+    with h5py.File("object.hkl", "w", driver="core", backing_store=False) as file:
         hickle.dump(unshared(fields), file)
         file.flush()
-        image = file.id.get_file_image()
-    write_whole(path, image, token=token)
+        image: bytes = file.id.get_file_image()
+    return image
 
 
 def load_object(path: Path) -> dict[str, Any]:

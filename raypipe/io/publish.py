@@ -3,7 +3,8 @@
 import errno
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from raypipe.errors import WriteFailed
@@ -19,19 +20,25 @@ def write_whole(path: Path, content: bytes, *, token: str = "") -> None:
 
     Raises WriteFailed, with the temporary file removed.
     """
+    temporary = write_unnamed(path, content, token=token)
+    with _removed_on_failure(temporary, path):
+        rename_synced(temporary, path)
+
+
+def write_unnamed(path: Path, content: bytes, *, token: str = "") -> Path:
+    """Write what is to become `path` under its temporary name, on the disk when this returns; return that name.
+
+    Raises WriteFailed, with the temporary file removed.
+    """
     temporary = temporary_name(path, token)
-    try:
+    with _removed_on_failure(temporary, path):
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         try:
             write_at(descriptor, content, 0)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        rename_synced(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise write_failed(error, path) from error
+    return temporary
 
 
 def write_at(descriptor: int, content: bytes | memoryview, offset: int) -> None:
@@ -45,17 +52,32 @@ def write_at(descriptor: int, content: bytes | memoryview, offset: int) -> None:
 def rename_synced(temporary: Path, path: Path) -> None:
     """Give a synced file its final name, and sync the folder, so that the name survives a power cut too."""
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def write_failed(error: OSError, path: Path) -> WriteFailed:
     """Make the error that says why the operating system would not write `path`, and what mends that."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return WriteFailed(f"{path} could not be written: {reason}", hint=_HINTS.get(error.errno or 0, _ANY_HINT))
+
+
+@contextmanager
+def _removed_on_failure(temporary: Path, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise write_failed(error, path) from error
 
 
 _ANY_HINT = "see that the folder exists and can be written to, then run again: what is done stays done"

@@ -11,8 +11,22 @@ from typing import Any, Literal
 from raypipe.config import Config
 from raypipe.errors import UsageError
 
-_OBJECTS = ("raypipe.io.objects", "raypipe.io.growing")
-_SAMPLES = ("raypipe.channels", "raypipe.sources", "raypipe.io.nsx", *_OBJECTS)
+_OBJECTS = ("raypipe.io.objects",)
+_SAMPLES = (
+    "raypipe.channels",
+    "raypipe.sources",
+    "raypipe.stages.channel",
+    "raypipe.io.nev",
+    "raypipe.io.nsx",
+    "raypipe.io.nsx_blocks",
+    "raypipe.io.nsx_header",
+    "raypipe.io.datafield",
+    "raypipe.io.hickle_tree",
+    "raypipe.io.growing",
+    "raypipe.io.mould",
+    *_OBJECTS,
+)
+_FILTERS = ("raypipe.stages.filtered", "raypipe.stages.design", "kernels")
 
 
 @dataclass(frozen=True)
@@ -41,9 +55,9 @@ class Stage:
 
 STAGES: tuple[Stage, ...] = (
     Stage("rplparallel", "rplparallel", "session", ("*.nev",), ("raypipe.stages.rplparallel", "raypipe.io.nev", *_OBJECTS)),
-    Stage("rplsplit", "rplraw", "channel", ("*.ns5",), ("raypipe.stages.rplsplit", *_SAMPLES, "kernels.deinterleave", "kernels.convert")),
-    Stage("rpllfp", "rpllfp", "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rpllfp", "raypipe.stages.design", *_SAMPLES, "kernels"), "rpllfp"),
-    Stage("rplhighpass", "rplhighpass", "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rplhighpass", "raypipe.stages.design", *_SAMPLES, "kernels"), "rplhighpass"),
+    Stage("rplsplit", "rplraw", "channel", ("*.ns5",), ("raypipe.stages.rplsplit", "kernels.deinterleave", "kernels.convert", *_SAMPLES)),
+    Stage("rpllfp", "rpllfp", "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rpllfp", *_FILTERS, *_SAMPLES), "rpllfp"),
+    Stage("rplhighpass", "rplhighpass", "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rplhighpass", *_FILTERS, *_SAMPLES), "rplhighpass"),
 )  # fmt: skip
 
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}

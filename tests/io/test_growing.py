@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from raypipe.errors import WriteFailed
 from raypipe.io import mould
 from raypipe.io.growing import GrowingObject
+from raypipe.io.publish import rename_synced
 
 
 def fields(channel: int, **info: Any) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def grow(path: Path, values: dict[str, Any], samples: np.ndarray[Any, Any], cuts
     for start, stop in zip([0, *cuts], [*cuts, samples.size], strict=True):
         growing.append(samples[start:stop])
     growing.finish({"analogInfo": {"MinVal": -0.1, "MaxVal": 0.1}})
-    growing.sync_and_rename()
+    rename_synced(growing.sync(), growing.path)
     return growing
 
 

@@ -12,6 +12,7 @@ import pytest
 from raypipe.io.growing import GrowingObject
 from raypipe.io.nev import NevFilter
 from raypipe.io.objects import normalised_dir, save_object
+from raypipe.io.publish import rename_synced
 from raypipe.stages import rplhighpass, rpllfp, rplparallel, rplsplit
 
 EXPECTED = json.loads((Path(__file__).parents[1] / "data" / "golden_structure.json").read_text())
@@ -70,7 +71,7 @@ def test_growing_channel_has_pyhipps_structure(stem: str, tmp_path: Path) -> Non
     growing = GrowingObject(tmp_path / "grown.hkl", fields, n, token="t")
     growing.append(np.zeros(n, np.float32))
     growing.finish({"analogInfo": {"MinVal": -1.0, "MaxVal": 1.0}})
-    growing.sync_and_rename()
+    rename_synced(growing.sync(), growing.path)
     whole = {**fields, "data": np.zeros(n, np.float32)}
     save_object(tmp_path / "saved.hkl", whole)
     hickle.dump(whole, str(tmp_path / "dumped.hkl"), "w")
@@ -85,7 +86,7 @@ def test_growing_is_plain_hickle_at_every_length(n: int, tmp_path: Path) -> None
     growing = GrowingObject(tmp_path / "grown.hkl", fields, n, token="t")
     growing.append(np.zeros(n, np.float32))
     growing.finish({})
-    growing.sync_and_rename()
+    rename_synced(growing.sync(), growing.path)
     hickle.dump({**fields, "data": np.zeros(n, np.float32)}, str(tmp_path / "dumped.hkl"), "w")
     assert describe(tmp_path / "grown.hkl") == describe(tmp_path / "dumped.hkl")
 
@@ -105,7 +106,7 @@ def test_attributes_as_pyhipps_base_class_sets_them(stem: str, tmp_path: Path) -
     samples = np.arange(n, dtype=np.float32)
     growing.append(samples)
     growing.finish({"analogInfo": {"MinVal": -1.5, "MaxVal": 2.5}})
-    growing.sync_and_rename()
+    rename_synced(growing.sync(), growing.path)
 
     class Loaded:
         pass

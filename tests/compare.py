@@ -1,0 +1,45 @@
+"""What tests say of outputs: their datasets, byte by byte, and what they should be by scipy's own filters."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+RATE_HZ = 30000
+
+
+def datasets(folder: Path) -> dict[str, str]:
+    """Return a digest of every dataset of every object below `folder`, by path."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*.hkl")):
+        with h5py.File(path) as file:
+
+            def visit(name: str, node: Any, path: Path = path) -> None:
+                if isinstance(node, h5py.Dataset) and h5py.check_ref_dtype(node.dtype) is None:
+                    content = b"" if node.shape is None else np.asarray(node[()]).tobytes()
+                    key = f"{path.relative_to(folder)}:{name}"
+                    found[key] = f"{node.dtype} {node.shape} {hashlib.sha256(content).hexdigest()}"
+
+            file.visititems(visit)
+    return found
+
+
+def high_pass(microvolts: NDArray[np.float32]) -> NDArray[np.float64]:
+    """PyHipp's high-pass: Butterworth, forward and back, 24 samples put on at either end."""
+    b, a = signal.butter(4, [500 / (RATE_HZ / 2), 7500 / (RATE_HZ / 2)], "bandpass")
+    return np.asarray(signal.filtfilt(b, a, microvolts, padlen=24))
+
+
+def lfp(microvolts: NDArray[np.float32]) -> NDArray[np.float64]:
+    """PyHipp's LFP: decimated by 30, then Butterworth, forward and back, 24 samples put on at either end."""
+    b, a = signal.butter(4, [1 / 500, 150 / 500], "bandpass")
+    return np.asarray(signal.filtfilt(b, a, signal.resample_poly(microvolts.astype(np.float64), 1, 30), padlen=24))
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return temporary files below `folder`."""
+    return sorted(folder.rglob("*.tmp"))

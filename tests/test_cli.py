@@ -1,0 +1,108 @@
+"""The command line as a user meets it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RAYPIPE = Path(sys.executable).parent / "raypipe"
+
+
+def call(*arguments: object, answer: str = "") -> subprocess.CompletedProcess[str]:
+    command = [str(RAYPIPE), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, input=answer)
+
+
+@pytest.mark.parametrize("verb", ["plan", "run", "status", "clean", "simulate"])
+def test_help_has_examples(verb: str) -> None:
+    shown = call(verb, "--help")
+    assert shown.returncode == 0
+    assert "Examples" in shown.stdout
+    assert f"raypipe {verb}" in shown.stdout
+
+
+def test_the_verbs_the_exit_codes_and_completion_are_in_the_help() -> None:
+    shown = call("--help").stdout
+    assert all(verb in shown for verb in ("plan", "run", "status", "clean", "simulate", "config"))
+    assert "130 interrupted" in shown
+    assert "--install-completion" in shown
+    assert call("--version").stdout == "raypipe 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["plan", "nowhere"], 2, "hint: give the folder of a day"),
+        (["run", "DAY", "--only", "rplfp"], 2, "did you mean rpllfp?"),
+        (["run", "DAY", "--channels", "x"], 2, "--channels 1-32,40"),
+        (["run", "DAY", "--channels", "200"], 2, "no session has channel 200"),
+        (["run", "DAY", "--memory", "10MB", "--output", "OUT"], 3, "10 MB are allowed"),
+        (["run", "DAY", "--memory", "9000GB", "--output", "OUT"], 3, "more than the"),
+        (["run", "DAY", "--config", "nowhere.toml"], 2, "no configuration file"),
+        (["run", "DAY", "--cpus", "0"], 2, "--cpus"),
+        (["simulate", "OUT", "--markers", "85"], 2, "84, 204 or none"),
+        (["simulate", "OUT", "--trials", "100", "--seconds", "5"], 2, "do not fit"),
+    ],
+)
+def test_what_is_wrong_is_said_once(
+    simulated: Path, tmp_path: Path, arguments: list[str], code: int, says: str
+) -> None:
+    given = [{"DAY": str(simulated), "OUT": str(tmp_path / "out")}.get(word, word) for word in arguments]
+    shown = call(*given)
+    assert shown.returncode == code, shown.stderr
+    assert says in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_days_life(simulated: Path, tmp_path: Path) -> None:
+    options = ["--output", tmp_path, "--channels", "9,33"]
+    shown = call("plan", simulated, *options)
+    assert shown.returncode == 0
+    assert "14 outputs to make" in shown.stdout
+    assert "memory at most" in shown.stdout
+    assert call("status", simulated, *options).returncode == 1
+
+    shown = call("run", simulated, *options)
+    assert shown.returncode == 0, shown.stderr
+    assert "done: 14 outputs" in shown.stderr
+    assert shown.stdout == ""
+
+    shown = call("status", simulated, *options)
+    assert (shown.returncode, shown.stdout.splitlines()[-1]) == (0, "14 of 14 objects are there, complete")
+    state = json.loads(call("status", simulated, "--output", tmp_path, "--json").stdout)
+    assert (state["there"], state["expected"], state["complete"]) == (14, 62, False)
+    row = next(
+        row for row in state["rows"] if (row["session"], row["array"], row["stage"]) == ("session01", 1, "rpllfp")
+    )
+    assert (row["there"], row["missing"]) == ([9], [1, 2, 3, 10])
+
+    assert "nothing to do" in call("run", simulated, *options).stderr
+    events = [json.loads(line) for line in call("run", simulated, *options, "--json").stdout.splitlines()]
+    assert [event["event"] for event in events] == ["RunEnded"]
+    plan = json.loads(call("plan", simulated, *options, "--json").stdout)
+    assert plan["counts"] == {"done": 14, "todo": 0, "kept": 0}
+
+    foreign = tmp_path / "picasso/20181105/session01/array01/channel009/notes.txt"
+    foreign.write_text("mine")
+    made = len(list(tmp_path.rglob("*.hkl")))
+    assert "would remove 14 files" in call("clean", simulated, "--output", tmp_path, "--dry-run").stdout
+    assert call("clean", simulated, "--output", tmp_path, answer="n\n").returncode == 1
+    assert len(list(tmp_path.rglob("*.hkl"))) == made
+    assert "removed 4 files" in call("clean", simulated, "--output", tmp_path, "--only", "rpllfp", "--yes").stdout
+    assert "removed 10 files" in call("clean", simulated, "--output", tmp_path, answer="y\n").stdout
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [foreign]
+    assert "nothing of raypipe's" in call("clean", simulated, "--output", tmp_path).stdout
+
+
+def test_the_printed_settings_can_be_used(simulated: Path, tmp_path: Path) -> None:
+    path = tmp_path / "raypipe.toml"
+    path.write_text(call("config").stdout.replace("ResampleRate = 1000", "ResampleRate = 500"))
+    tasks = json.loads(call("plan", simulated, "--config", path, "--json").stdout)["tasks"]
+    assert {Path(task["output"]).name for task in tasks if task["stage"] == "rpllfp"} != {"rpllfp_6eca.hkl"}
+    path.write_text("[rpllfp]\nResampleRate = 7000\n")
+    shown = call("run", simulated, "--config", path, "--output", tmp_path, "--only", "rpllfp")
+    assert shown.returncode == 1
+    assert "ResampleRate" in shown.stderr

@@ -1,0 +1,160 @@
+"""What is to be done, and why."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import raypipe
+from raypipe.config import Config, RplLfp
+from raypipe.errors import UsageError
+from raypipe.ledger import Entry, append_entries, prepare_state, read_ledger
+from raypipe.plan import Plan, Task, changes
+from raypipe.recording import parse_channels, ranges
+
+
+def pretend_done(plan: Plan) -> None:
+    """Put a file and a ledger entry where each task would have."""
+    prepare_state(plan.day.state)
+    for task in plan.tasks:
+        task.output.parent.mkdir(parents=True, exist_ok=True)
+        task.output.write_bytes(b"x" * 10)
+        append_entries(plan.day.state, [entry_for(plan, task)])
+
+
+def entry_for(plan: Plan, task: Task) -> Entry:
+    status = task.output.stat()
+    return Entry(
+        task.output.relative_to(plan.day.output).as_posix(),
+        task.stage.name,
+        task.session.name,
+        task.channel.number if task.channel else None,
+        task.key,
+        status.st_size,
+        status.st_mtime_ns,
+        "2026-01-01T00:00:00+00:00",
+        "run",
+        "0",
+    )
+
+
+@pytest.fixture
+def done(day: Path) -> Path:
+    pretend_done(raypipe.plan_day(day, channels="9"))
+    plan = raypipe.plan_day(day, channels="9")
+    assert plan.counts == {"done": 8}
+    return day
+
+
+def reasons(plan: Plan) -> set[tuple[str, str, str]]:
+    return {(task.session.name, task.stage.name, task.why) for task in plan.todo}
+
+
+def test_everything_is_to_be_made_at_first(simulated: Path) -> None:
+    plan = raypipe.plan_day(simulated)
+    assert plan.counts == {"todo": 62}
+    assert {task.why for task in plan.tasks} == {"not made yet"}
+    raw = next(task for task in plan.tasks if task.stage.name == "rplsplit" and task.session.name == "session01")
+    assert 375_000 * 4 < raw.size < 375_000 * 4 + 50_000
+
+
+def test_a_changed_parameter_is_named(done: Path) -> None:
+    config = Config(rpllfp=RplLfp(LowPassFrequency=(1, 100)))
+    plan = raypipe.plan_day(done, channels="9", config=config)
+    why = "parameter LowPassFrequency: [1, 150] -> [1, 100]"
+    assert reasons(plan) == {("session01", "rpllfp", why), ("sessioneye", "rpllfp", why)}
+    assert all(task.output.name != "rpllfp_6eca.hkl" for task in plan.todo), "as in PyHipp, another file"
+
+
+def test_a_changed_input_is_named(done: Path) -> None:
+    path = next((done / "session01").glob("*.ns5"))
+    os.utime(path, ns=(1, 1))
+    plan = raypipe.plan_day(done, channels="9")
+    assert {task.stage.name for task in plan.todo} == {"rplsplit", "rpllfp", "rplhighpass"}
+    assert {task.session.name for task in plan.todo} == {"session01"}
+    assert all(task.why.startswith("input .ns5: ") and task.why.endswith("changed 1") for task in plan.todo)
+
+
+def test_changed_code_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = raypipe.plan_day(done, channels="9").tasks[0].key["code"]
+    monkeypatch.setattr("raypipe.plan.code_version", lambda modules: "0" * 12 if "kernels" in modules else before)
+    plan = raypipe.plan_day(done, channels="9")
+    assert {task.stage.name for task in plan.todo} >= {"rpllfp", "rplhighpass"}
+    assert all(task.why.startswith("code: ") for task in plan.todo)
+
+
+def test_resources_change_nothing(done: Path) -> None:
+    config = msgspec.structs.replace(Config(), run=msgspec.structs.replace(Config().run, cpus=1, tile_seconds=1.0))
+    assert raypipe.plan_day(done, channels="9", config=config).counts == {"done": 8}
+
+
+def test_what_is_gone_is_made_again(done: Path) -> None:
+    victim = raypipe.plan_day(done, channels="9").tasks[-1].output
+    victim.unlink()
+    (task,) = raypipe.plan_day(done, channels="9").todo
+    assert (task.output, task.why) == (victim, "was made, and is gone")
+
+
+def test_what_others_made_or_changed_is_kept(done: Path) -> None:
+    changed, foreign = (task.output for task in raypipe.plan_day(done, channels="9").tasks[-2:])
+    changed.write_bytes(b"changed by aligning")
+    entries = [entry for entry in read_ledger(done / ".raypipe") if not foreign.as_posix().endswith(entry.output)]
+    (done / ".raypipe" / "ledger.jsonl").unlink()
+    append_entries(done / ".raypipe", entries)
+    plan = raypipe.plan_day(done, channels="9")
+    kept = {task.output: task.why for task in plan.tasks if task.state == "kept"}
+    assert not plan.todo
+    assert kept[changed].startswith("changed by something else")
+    assert kept[foreign].startswith("made by something else")
+    plan = raypipe.plan_day(done, channels="9", replace=True)
+    assert {task.output for task in plan.todo} == {changed, foreign}
+
+
+def test_an_entry_without_its_file_and_the_file_before_it(done: Path) -> None:
+    """A crash between ledger and rename leaves a newer entry beside the older file: the older key counts."""
+    plan = raypipe.plan_day(done, channels="9")
+    task = plan.tasks[-1]
+    newer = msgspec.structs.replace(entry_for(plan, task), key={"code": "newer"}, size=11)
+    append_entries(plan.day.state, [newer])
+    assert raypipe.plan_day(done, channels="9").counts == {"done": 8}
+    older = msgspec.structs.replace(entry_for(plan, task), key={"code": "older"})
+    append_entries(plan.day.state, [older])
+    (todo,) = raypipe.plan_day(done, channels="9").todo
+    assert todo.output == task.output
+
+
+def test_changes_tell_old_and_new() -> None:
+    assert changes({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}) == "b: 2 -> 3; c: nothing -> 4"
+
+
+def test_channels_are_parsed_and_written_as_people_do() -> None:
+    selection = parse_channels("1-3, 7,9-9")
+    assert [number for number in range(12) if number in selection] == [1, 2, 3, 7, 9]
+    assert selection.unknown([2, 9]) == "7"
+    assert ranges([3, 1, 2, 7]) == "1-3, 7"
+    for text in ("", "a", "0", "3-1", "1-", "-2", "1,,2"):
+        with pytest.raises(UsageError, match="not a channel"):
+            parse_channels(text)
+
+
+def test_planning_imports_nothing_slow(simulated: Path) -> None:
+    code = (
+        "import sys, raypipe; plan = raypipe.plan_day(sys.argv[1]); assert plan.todo;"
+        "from raypipe import report; report.plan_text(plan);"
+        "print({'ray', 'numba', 'scipy', 'h5py', 'hickle', 'kernels', 'pyedflib'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", code, simulated], check=True, capture_output=True, text=True)
+    assert run.stdout == "set()\n"
+
+
+def test_a_session_with_a_broken_recording_is_a_problem_of_its_own(day: Path) -> None:
+    next((day / "session01").glob("*.ns5")).write_bytes(b"nonsense")
+    plan = raypipe.plan_day(day)
+    (problem,) = plan.problems
+    assert (problem.session, problem.stages) == ("session01", ("rplsplit", "rpllfp", "rplhighpass"))
+    assert {task.session.name for task in plan.todo if task.channel} == {"sessioneye"}
+    assert replace(plan, problems=()).counts == {"todo": 32}

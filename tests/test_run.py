@@ -1,0 +1,191 @@
+"""A day runs end to end on a real Ray: values, options, and that the machine never shows in a result."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import raypipe
+from raypipe.config import Config, Resources
+from raypipe.events import Event, Note, PassProgressed, RunEnded, RunStarted, TaskDone
+from raypipe.io.nsx import raw_channels, read_frames, read_nsx_header
+from tests.compare import datasets, high_pass, leftovers, lfp
+
+SESSIONS = ("session01", "sessioneye")
+CHANNELS = (1, 2, 3, 9, 10, 33, 34, 35, 36, 65)
+
+
+def array_of(channel: int) -> int:
+    return (channel - 1) // 32 + 1
+
+
+def folder(day: Path, session: str, channel: int) -> Path:
+    return day / session / f"array{array_of(channel):02d}" / f"channel{channel:03d}"
+
+
+@pytest.fixture(scope="module")
+def reference(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The simulated day's outputs; not to be changed."""
+    out = tmp_path_factory.mktemp("reference")
+    events: list[Event] = []
+    report = raypipe.run_day(simulated, output=out, listeners=[events.append])
+    assert report.exit_code == 0
+    assert isinstance(events[0], RunStarted)
+    assert isinstance(events[-1], RunEnded)
+    assert sum(isinstance(event, TaskDone) for event in events) == report.done == 2 + 6 * len(CHANNELS)
+    progress = [event for event in events if isinstance(event, PassProgressed)]
+    assert {event.session: event.seconds_of_recording for event in progress} == {"session01": 12.5, "sessioneye": 4.0}
+    return out / "picasso" / "20181105"
+
+
+def test_every_object_is_there_and_nothing_else(reference: Path, simulated: Path) -> None:
+    expected = {f"{session}/rplparallel_d41d.hkl" for session in SESSIONS}
+    for session in SESSIONS:
+        for channel in CHANNELS:
+            for name in ("rplraw_d41d", "rpllfp_6eca", "rplhighpass_b59f"):
+                expected.add(str(folder(Path(), session, channel) / f"{name}.hkl"))
+    assert {str(path.relative_to(reference)) for path in reference.rglob("*.hkl")} == expected
+    assert leftovers(reference) == []
+    assert not list(simulated.rglob("*.hkl")), "--output leaves the recording's folder untouched"
+    assert not (simulated / ".raypipe").exists()
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+def test_values_are_those_of_scipy(reference: Path, simulated: Path, session: str) -> None:
+    header = read_nsx_header(next((simulated / session).glob("*.ns5")))
+    frames = read_frames(header, 0, header.n_samples)
+    for channel, column in raw_channels(header):
+        place = folder(reference, session, channel)
+        raw, small, fast = (
+            raypipe.load(place / name) for name in ("rplraw_d41d.hkl", "rpllfp_6eca.hkl", "rplhighpass_b59f.hkl")
+        )
+        microvolts = frames[:, column].astype(np.float32) * np.float32(header.channels[column].gain)
+        np.testing.assert_array_equal(raw["data"], microvolts)
+        truth = high_pass(microvolts)
+        assert abs(fast["data"] - truth).max() <= 1e-5
+        assert fast["analogInfo"]["MaxVal"] == pytest.approx(truth.max(), abs=1e-9)
+        assert fast["analogInfo"]["MinVal"] == pytest.approx(truth.min(), abs=1e-9)
+        truth = lfp(microvolts)
+        assert small["data"].shape == truth.shape
+        assert abs(small["data"] - truth).max() <= 2e-6 * abs(truth).max()
+        assert raw["analogInfo"]["MaxVal"] == microvolts.max()
+        assert raw["analogInfo"]["MinVal"] == microvolts.min()
+        assert raw["analogInfo"]["ProbeInfo"] == f"b'raw {channel}'"
+        assert fast["dirs"] == [f"picasso/20181105/{session}/array{array_of(channel):02d}/channel{channel:03d}"]
+
+
+def test_markers_are_those_that_were_planted(reference: Path, simulated: Path) -> None:
+    truth = json.loads((simulated / "ground_truth.json").read_text())
+    assert truth["seed"] == 5
+    events = raypipe.load(reference / "session01" / "rplparallel_d41d.hkl")
+    assert events["markers"].shape == events["timeStamps"].shape == events["trialIndices"].shape == (4, 3)
+    np.testing.assert_array_equal(events["trialIndices"], np.rint(events["timeStamps"] * 30000).astype(np.int64))
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        Resources(cpus=1, tile_seconds=4.0),
+        Resources(cpus=2, tile_seconds=1.0, tiles_in_flight=1),
+        Resources(cpus=2, tile_seconds=0.2503),
+        Resources(cpus=1, tile_seconds=60.0),
+    ],
+    ids=lambda resources: f"{resources.cpus}-cpus-{resources.tile_seconds}s",
+)
+def test_workers_and_tiles_never_show(reference: Path, simulated: Path, tmp_path: Path, resources: Resources) -> None:
+    report = raypipe.run_day(simulated, output=tmp_path, config=Config(run=resources))
+    assert report.exit_code == 0
+    assert datasets(tmp_path / "picasso" / "20181105") == datasets(reference)
+
+
+def test_a_subset_of_channels_and_stages(reference: Path, simulated: Path, tmp_path: Path) -> None:
+    report = raypipe.run_day(
+        simulated, output=tmp_path, channels="2-9,65", skip=["rplsplit"], only=["rplsplit", "rpllfp"]
+    )
+    assert report.exit_code == 0
+    made = datasets(tmp_path / "picasso" / "20181105")
+    chosen = tuple(f"channel{channel:03d}/rpllfp" for channel in (2, 3, 9, 65))
+    assert made == {name: value for name, value in datasets(reference).items() if any(each in name for each in chosen)}
+
+
+def test_a_second_run_starts_nothing(reference: Path, simulated: Path) -> None:
+    code = (
+        "import sys, raypipe; report = raypipe.run_day(sys.argv[1], output=sys.argv[2]);"
+        "assert not report.done and not report.exit_code;"
+        "print({'ray', 'numba', 'scipy', 'h5py', 'hickle'} & set(sys.modules))"
+    )
+    before = {path: path.stat().st_mtime_ns for path in reference.rglob("*")}
+    command = [sys.executable, "-c", code, simulated, reference.parents[1]]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "set()\n"
+    assert {path: path.stat().st_mtime_ns for path in reference.rglob("*")} == before
+
+
+def test_channels_whose_recording_is_gone_are_filtered_from_their_raw_copies(
+    reference: Path, simulated: Path, tmp_path: Path
+) -> None:
+    day = tmp_path / "picasso" / "20181105"
+    shutil.copytree(simulated, day, ignore=shutil.ignore_patterns("*.ns5"))
+    for path in reference.rglob("rplraw_*.hkl"):
+        place = day / path.relative_to(reference)
+        place.parent.mkdir(parents=True)
+        shutil.copy(path, place)
+    as_hickle4(folder(day, "session01", 9) / "rplraw_d41d.hkl")
+    report = raypipe.run_day(day, only=["rpllfp", "rplhighpass"])
+    assert report.exit_code == 0
+    made = {name: value for name, value in datasets(day).items() if "rplraw" not in name}
+    expected = {name: value for name, value in datasets(reference).items() if "rpllfp" in name or "rplhighpass" in name}
+    assert made == expected
+    plan = raypipe.plan_day(day)
+    assert plan.counts == {"done": 40, "kept": 20, "todo": 2}, "raw copies are kept, markers are still to be made"
+
+
+def as_hickle4(path: Path) -> None:
+    """Write an rplraw object again in the layout of hickle 4."""
+    fields = raypipe.load(path)
+    with h5py.File(path, "w") as file:
+        file.attrs["HICKLE_VERSION"] = "4.0.4"
+        file.attrs["HICKLE_PYTHON_VERSION"] = "3.8.18"
+        top = file.create_group("data")
+        top.attrs["base_type"] = b"dict"
+
+        def put(group: h5py.Group, values: dict[str, object]) -> None:
+            for number, (key, value) in enumerate(values.items()):
+                item = group.create_group(repr(key))
+                item.attrs.update({"base_type": b"dict_item", "key_base_type": b"str", "key_idx": number})
+                if isinstance(value, dict):
+                    inner = item.create_group("data")
+                    inner.attrs["base_type"] = b"dict"
+                    put(inner, value)
+                else:
+                    kind = "ndarray" if isinstance(value, np.ndarray) else type(value).__name__
+                    content = value.encode() if isinstance(value, str) else value
+                    node = item.create_dataset("data", data=content)
+                    node.attrs["base_type"] = kind.encode()
+                    if kind == "ndarray":
+                        node.attrs["np_dtype"] = b"float32"
+
+        info = {"SampleRate": 30000.0, "ProbeInfo": fields["analogInfo"]["ProbeInfo"]}
+        put(top, {"data": fields["data"], "analogInfo": info, "numSets": 1})
+
+
+def test_a_pause_is_kept_in_time_and_told(simulated: Path, tmp_path: Path, paused: Callable[[Path], int]) -> None:
+    day = tmp_path / "picasso" / "20181105"
+    shutil.copytree(simulated, day)
+    missing = paused(next((day / "session01").glob("*.ns5")))
+    events: list[Event] = []
+    report = raypipe.run_day(day, channels="9", listeners=[events.append])
+    assert report.exit_code == 0
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert any(f"for {missing / 30000:.3f} s" in note for note in notes), notes
+    raw = raypipe.load(folder(day, "session01", 9) / "rplraw_d41d.hkl")["data"]
+    assert raw.shape == (375_000 + missing,)
+    bridge = raw[199_999 : 200_001 + missing]
+    np.testing.assert_allclose(np.diff(bridge), np.diff(bridge).mean(), atol=0.26)  # a line, in steps of 0.25 uV
+    fast = raypipe.load(folder(day, "session01", 9) / "rplhighpass_b59f.hkl")["data"]
+    assert abs(fast - high_pass(raw)).max() <= 1e-5

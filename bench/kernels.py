@@ -72,12 +72,11 @@ def ours_both(counts: Any, high: Any, lfp: Any) -> None:
     band, decimator, slow = high_pass(), Decimator(TAPS, DOWN), low_pass()
     volts = np.empty((LANES, PIECE), np.float32)
     kept = np.empty((LANES, PIECE // DOWN + 32), np.float32)
-    lowest, highest = np.full(LANES, np.inf, np.float32), np.full(LANES, -np.inf, np.float32)
     ready = done = 0
     for start in range(0, counts.shape[1], PIECE):
         piece = counts[:, start : start + PIECE]
         x = volts[:, : piece.shape[1]]
-        to_microvolts(piece, GAIN, OFFSET, x, lowest, highest)
+        to_microvolts(piece, GAIN, OFFSET, x)
         ready += band.push(x, high[:, ready:])
         done += slow.push(kept[:, : decimator.push(x, kept)], lfp[:, done:])
     band.finish(high[:, ready:])

@@ -124,7 +124,7 @@ class GroupWork:
         microvolts = self._microvolts[:, : samples.shape[1]]
         if samples.dtype == np.int16:
             counts = cast("NDArray[np.int16]", samples)
-            kernels.to_microvolts(counts, self._gain, self._offset, microvolts, *np.zeros((2, 8), np.float32))
+            kernels.to_microvolts(counts, self._gain, self._offset, microvolts)
         else:
             microvolts[:] = samples
         return microvolts

@@ -8,9 +8,12 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from cluster.node import shared_memory, usable_cpus, usable_memory
 from raypipe import __version__
@@ -18,11 +21,11 @@ from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
 from raypipe.errors import TooLittleDisk, TooLittleMemory
 from raypipe.events import Event, Listener, Note, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
-from raypipe.io.publish import sync_folder
+from raypipe.io.publish import sync_folder, write_failed
 from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.lock import day_lock
 from raypipe.memory import Budget, Load, in_gb, make_budget
-from raypipe.outcome import Failure, Written
+from raypipe.outcome import Failure, Written, failure
 from raypipe.plan import Plan, Task, make_plan
 from raypipe.recording import Selection
 from raypipe.stages import STAGES, Stage
@@ -186,7 +189,13 @@ class _Run:
 
     def written(self, session: str, files: Sequence[Written]) -> None:
         """Publish files: ledger first, then their names."""
-        append_entries(self.plan.day.state, [self._entry(self.by_output[file.path], file) for file in files])
+        try:
+            append_entries(self.plan.day.state, [self._entry(self.by_output[file.path], file) for file in files])
+        except OSError as error:  # what is not in the ledger must not get its name
+            for file in files:
+                file.temporary.unlink(missing_ok=True)
+            self.failed(session, [failure(f.stage, f.channel, write_failed(error, f.path)) for f in files])
+            return
         for file in files:
             file.temporary.replace(file.path)
         for folder in {file.path.parent for file in files}:
@@ -203,7 +212,8 @@ class _Run:
                 part for part in (session, each.stage, f"{each.channel:03d}" if each.channel else "") if part
             )
             log = self.folder / f"{name}.log"
-            log.write_text(f"{each.error}\n{each.hint}\n\n{each.story}")
+            with suppress(OSError):  # a full disk is the likeliest cause of all
+                log.write_text(f"{each.error}\n{each.hint}\n\n{each.story}")
             event = TaskFailed(each.stage, session, each.channel, each.error, each.hint, str(log))
             self.report.failed += 1
             self.report.failures.append(event)
@@ -254,9 +264,7 @@ class EventLog:
 
     def __call__(self, event: Event) -> None:
         """Append the event."""
-        import msgspec
-
-        with self.path.open("ab") as file:
+        with suppress(OSError), self.path.open("ab") as file:
             file.write(msgspec.json.encode(event) + b"\n")
 
 

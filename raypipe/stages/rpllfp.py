@@ -107,7 +107,7 @@ class LfpFilter:
         return np.concatenate([last, self._bandpass.finish()], axis=1)
 
     def _room(self, n_samples: int) -> NDArray[np.float32]:
-        needed = n_samples // self._down + 64
+        needed = n_samples // self._down + 9  # the decimator gives eight at once
         if self._decimated.shape[1] < needed:
             self._decimated = np.empty((kernels.LANES, needed), np.float32)
         return self._decimated

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import LANES
 from raypipe.io.nev import NevFilter
 from raypipe.io.objects import base_fields
 from raypipe.stages.channel import ChannelFacts
@@ -80,7 +81,7 @@ class Unfiltered:
     """Passes samples on as they are, and keeps their extremes."""
 
     def __init__(self) -> None:
-        self.extremes = np.array([[np.inf], [-np.inf]], np.float32).repeat(8, axis=1)
+        self.extremes = np.array([[np.inf], [-np.inf]], np.float32).repeat(LANES, axis=1)
 
     def push(self, microvolts: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take (8, n) samples and give them back."""
@@ -91,4 +92,4 @@ class Unfiltered:
 
     def finish(self) -> NDArray[np.float32]:
         """Nothing waits."""
-        return np.empty((8, 0), np.float32)
+        return np.empty((LANES, 0), np.float32)

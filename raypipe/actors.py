@@ -13,9 +13,10 @@ import ray
 
 import kernels
 from raypipe.channels import Group, GroupWork
+from raypipe.io.appender import WriteBehind
 from raypipe.outcome import Failure, Written, failure
 from raypipe.passes import ObjectTask
-from raypipe.sources import Samples, Source
+from raypipe.sources import Samples, Scratch, Source
 from raypipe.stages.channel import ChannelStage
 
 
@@ -32,11 +33,15 @@ class Finished:
 class Reader:
     """Reads tiles of a recording, each once, and hands them on cut into groups."""
 
+    def __init__(self) -> None:
+        kernels.warm()
+        self._scratch = Scratch()
+
     def read(
         self, source: Source, start: int, stop: int, groups: tuple[tuple[int, ...], ...]
     ) -> Samples | tuple[Samples, ...]:
         """Return samples `start` to `stop` of each group of 8 places as (8, stop - start); one object a group."""
-        samples = source.read(start, stop, tuple(place for group in groups for place in group))
+        samples = source.read(start, stop, tuple(place for group in groups for place in group), self._scratch)
         tile = tuple(samples[first : first + kernels.LANES] for first in range(0, len(samples), kernels.LANES))
         return tile if len(tile) > 1 else tile[0]
 
@@ -46,12 +51,13 @@ class FilterActor:
 
     def __init__(self) -> None:
         kernels.warm()
+        self._behind = WriteBehind()
         self._work: dict[int, GroupWork] = {}
 
     def begin(self, groups: Mapping[int, Group], stages: Mapping[str, ChannelStage], token: str) -> None:
         """Begin `groups` (by their number in the pass): their files are made, under temporary names."""
         for number, group in groups.items():
-            self._work[number] = GroupWork(group, stages, token=token)
+            self._work[number] = GroupWork(group, stages, token=token, behind=self._behind)
 
     def push(self, numbers: tuple[int, ...], *tiles: Samples) -> None:
         """Take the next tile of each of the groups `numbers`, in the same order."""

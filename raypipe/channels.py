@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kernels
+from raypipe.io.appender import WriteBehind
 from raypipe.io.growing import GrowingObject
 from raypipe.outcome import Failure, Written, failure
 from raypipe.sources import Samples, Source
 from raypipe.stages.channel import ChannelStage
 
-STEP_SAMPLES = 7500
+STEP_SAMPLES = 30_000
 """Samples that go through all filters before the next are taken: what 8 channels of them need fits a core's cache."""
 
 
@@ -76,7 +77,7 @@ class GroupWork:
     A file that cannot be written (a full disk, say) is given up alone; the group's others go on.
     """
 
-    def __init__(self, group: Group, stages: Mapping[str, ChannelStage], *, token: str) -> None:
+    def __init__(self, group: Group, stages: Mapping[str, ChannelStage], *, token: str, behind: WriteBehind) -> None:
         self.group = group
         self.failures: list[Failure] = []
         wanted = {output.stage for lane in group.lanes for output in lane.outputs}
@@ -89,7 +90,7 @@ class GroupWork:
                 with self._giving_up(output.stage, row):
                     output.path.parent.mkdir(parents=True, exist_ok=True)
                     self._files[output.stage, row] = GrowingObject(
-                        output.path, output.fields, output.n_samples, token=token
+                        output.path, output.fields, output.n_samples, token=token, behind=behind
                     )
 
     def push(self, samples: Samples) -> None:

@@ -2,16 +2,14 @@
 
 A file counts only when the driver says so: a worker syncs it under a temporary name, the driver writes it into the
 ledger and renames it. So whatever is killed, and whenever, what has a final name is complete and known, and what has
-not is begun again. Only this file and `actors` know of Ray.
+not is begun again. Only this file, `actors` and `embedded` know of Ray.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, Protocol
 
 import ray
@@ -20,7 +18,6 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from raypipe.actors import Finished, filter_actor, make_object, reader
 from raypipe.channels import Group, Pass
 from raypipe.events import Event, Note, PassProgressed, PassStarted
-from raypipe.guardian import guarded
 from raypipe.io.publish import temporary_name
 from raypipe.memory import SESSION_TASK, Budget
 from raypipe.outcome import Failure, Written, failure
@@ -41,26 +38,6 @@ class Sink(Protocol):
 
     def emit(self, event: Event) -> None:
         """Tell what happens."""
-
-
-@contextmanager
-def embedded_ray(budget: Budget, cpus: int) -> Iterator[None]:
-    """Start a Ray of our own with `cpus` and the budget's memory; end it, and remove what it left on the disk."""
-    folder = Path(mkdtemp(prefix="raypipe-"))  # a short path: Ray's sockets live below it
-    with guarded(folder):
-        try:
-            ray.init(
-                num_cpus=cpus,
-                object_store_memory=budget.object_store,
-                _memory=budget.total,
-                _temp_dir=str(folder),
-                include_dashboard=False,
-                configure_logging=False,
-                log_to_driver=False,
-            )
-            yield
-        finally:
-            ray.shutdown()
 
 
 def run_on_ray(
@@ -261,7 +238,7 @@ class _PassRun:
         self.sink.failed(self.each.session, failures)
 
 
-def _outputs(groups: Iterator[Group]) -> list[Path]:
+def _outputs(groups: Iterable[Group]) -> list[Path]:
     return [output.path for group in groups for lane in group.lanes for output in lane.outputs]
 
 

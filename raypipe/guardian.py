@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 _LOOK_SECONDS = 2.0
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 0.5
 
 
 @contextmanager

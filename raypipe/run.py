@@ -8,10 +8,12 @@ import secrets
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -170,19 +172,26 @@ class _Run:
         return self.ended()
 
     def _on_ray(self, budget: Budget) -> None:
-        from raypipe import driver, passes  # Ray and numba: seconds, which a run with nothing to do must not take
+        # Ray, numba, scipy: seconds, which a run with nothing to do must not take.
+        from raypipe.embedded import embedded_ray
+
+        def prepare() -> tuple[Any, Any, Any]:
+            from raypipe import driver, passes
+
+            return driver, passes.object_tasks(self.plan), passes.channel_passes(self.plan)
 
         self._phase("starting Ray")
-        objects = passes.object_tasks(self.plan)
-        channel_passes, failures = passes.channel_passes(self.plan)
-        for session, failed in failures:
-            self.failed(session, failed)
-        with driver.embedded_ray(budget, limits(self.plan.config).cpus):
-            self._phase("Ray is up")
-            driver.run_on_ray(
-                objects, channel_passes, budget, self, token=self.name, restarts=self.plan.config.run.restarts
-            )
-            self._phase("stopping Ray")
+        with ThreadPoolExecutor(1) as beside:
+            preparing = beside.submit(prepare)  # Ray's start is mostly waiting
+            with embedded_ray(budget, limits(self.plan.config).cpus):
+                driver, objects, (passes, failures) = preparing.result()
+                self._phase("Ray is up")
+                for session, failed in failures:
+                    self.failed(session, failed)
+                driver.run_on_ray(
+                    objects, passes, budget, self, token=self.name, restarts=self.plan.config.run.restarts
+                )
+                self._phase("stopping Ray")
 
     def _phase(self, text: str) -> None:
         self.emit(Phase(text, round(time.monotonic() - self.began, 3)))

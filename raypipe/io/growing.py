@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.errors import WriteFailed
-from raypipe.io.mould import mould_for, packed, samples_bytes
+from raypipe.io.appender import Appender, WriteBehind
+from raypipe.io.mould import mould_for, packed
 from raypipe.io.publish import temporary_name, write_at, write_failed
-
-# After so many bytes the kernel is asked to write them out and drop them (see `_write_back`).
-_WRITE_BACK_BYTES = 4 * 2**20
 
 
 class GrowingObject:
@@ -22,17 +20,20 @@ class GrowingObject:
 
     `fields` are those of the object in their final order; `data` stands in its place with any value and becomes
     float32 (n_samples,), n_samples > 0. HDF5 is closed again before the first slice: the slices are plain writes at
-    a known offset, so an open file costs one descriptor and no memory. Every method raises WriteFailed when the disk
-    refuses; `abort` then removes what was written. `token` must be another one for every attempt.
+    a known offset, so an open file costs two descriptors and half a megabyte. Every method raises WriteFailed when the disk
+    refuses; `abort` then removes what was written. `token` must be another one for every attempt;
+    files of one worker share `behind`.
     """
 
-    def __init__(self, path: Path, fields: Mapping[str, Any], n_samples: int, *, token: str) -> None:
+    def __init__(
+        self, path: Path, fields: Mapping[str, Any], n_samples: int, *, token: str, behind: WriteBehind
+    ) -> None:
         self.path = path
         self.n_samples = n_samples
         self.n_written = 0
         self._temporary = temporary_name(path, token)
         self._descriptor = -1
-        self._given_back = 0
+        self._samples: Appender | None = None
         try:
             self._mould = mould_for(fields, n_samples)
             self._descriptor = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
@@ -40,6 +41,7 @@ class GrowingObject:
             write_at(self._descriptor, head, 0)
             os.ftruncate(self._descriptor, self._mould.data_end)
             write_at(self._descriptor, tail, self._mould.data_end)
+            self._samples = Appender(self._temporary, self._descriptor, self._mould.data_offset, behind)
         except OSError as error:
             self.abort()
             raise write_failed(error, path) from error
@@ -50,13 +52,12 @@ class GrowingObject:
             raise ValueError(f"{self.path}: samples must be contiguous float32 (k,)")
         if self.n_written + samples.size > self.n_samples:
             raise self._miscounted(self.n_written + samples.size)
+        assert self._samples
         try:
-            offset = self._mould.data_offset + samples_bytes(self.n_written)
-            write_at(self._descriptor, samples.data, offset)
+            self._samples.append(samples.data.cast("B"))
         except OSError as error:
             raise write_failed(error, self.path) from error
         self.n_written += samples.size
-        self._write_back(offset + samples.nbytes)
 
     def finish(self, late: Mapping[str, Mapping[str, float]]) -> None:
         """Put in the numbers that are known only now, as `{"analogInfo": {"MaxVal": 1.0}}`; each keeps its type.
@@ -65,7 +66,9 @@ class GrowingObject:
         """
         if self.n_written != self.n_samples:
             raise self._miscounted(self.n_written)
+        assert self._samples
         try:
+            self._samples.flush()
             for name, numbers in late.items():
                 for key, number in numbers.items():
                     place = self._mould.places[name, key]
@@ -90,16 +93,9 @@ class GrowingObject:
         with suppress(OSError):
             self._temporary.unlink()
 
-    def _write_back(self, end: int) -> None:
-        """Have the disk work while the filters do: the final sync is then short, and dirty pages do not pile up.
-
-        The pages are dropped too. Of 9 GB a run, nobody reads most again, and what is needed in memory are the tiles.
-        """
-        if end - self._given_back >= _WRITE_BACK_BYTES:
-            os.posix_fadvise(self._descriptor, 0, end, os.POSIX_FADV_DONTNEED)
-            self._given_back = end
-
     def _close(self) -> None:
+        if self._samples:
+            self._samples.close()
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)

@@ -22,6 +22,7 @@ _SAMPLES = (
     "raypipe.io.nsx_header",
     "raypipe.io.datafield",
     "raypipe.io.hickle_tree",
+    "raypipe.io.appender",
     "raypipe.io.growing",
     "raypipe.io.mould",
     *_OBJECTS,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from raypipe.errors import WriteFailed
 from raypipe.io import mould
+from raypipe.io.appender import STAGE_BYTES, WriteBehind
 from raypipe.io.growing import GrowingObject
 from raypipe.io.publish import rename_synced
 
@@ -38,7 +39,7 @@ def fields(channel: int, **info: Any) -> dict[str, Any]:
 
 
 def grow(path: Path, values: dict[str, Any], samples: np.ndarray[Any, Any], cuts: list[int]) -> GrowingObject:
-    growing = GrowingObject(path, values, samples.size, token="t")
+    growing = GrowingObject(path, values, samples.size, token="t", behind=WriteBehind(threads=1))
     for start, stop in zip([0, *cuts], [*cuts, samples.size], strict=True):
         growing.append(samples[start:stop])
     growing.finish({"analogInfo": {"MinVal": -0.1, "MaxVal": 0.1}})
@@ -103,7 +104,7 @@ def test_equal_and_different_strings_have_their_own_layout(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("n_given", [9, 11])
 def test_wrong_number_of_samples(n_given: int, tmp_path: Path) -> None:
-    growing = GrowingObject(tmp_path / "x.hkl", fields(1), 10, token="t")
+    growing = GrowingObject(tmp_path / "x.hkl", fields(1), 10, token="t", behind=WriteBehind(threads=1))
     growing.append(np.zeros(9, np.float32))
     with pytest.raises(WriteFailed, match=f"10 samples and got {n_given}"):
         growing.finish({}) if n_given == 9 else growing.append(np.zeros(2, np.float32))
@@ -113,7 +114,7 @@ def test_wrong_number_of_samples(n_given: int, tmp_path: Path) -> None:
 
 
 def test_samples_must_be_contiguous_float32(tmp_path: Path) -> None:
-    growing = GrowingObject(tmp_path / "x.hkl", fields(1), 10, token="t")
+    growing = GrowingObject(tmp_path / "x.hkl", fields(1), 10, token="t", behind=WriteBehind(threads=1))
     for wrong in (np.zeros(2), np.zeros((2, 2), np.float32), np.zeros(8, np.float32)[::2]):
         with pytest.raises(ValueError, match="float32"):
             growing.append(wrong)
@@ -133,19 +134,36 @@ def test_disk_refuses(number: int, hint: str, tmp_path: Path, monkeypatch: pytes
     def refuse(*_: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    growing = GrowingObject(tmp_path / "x.hkl", fields(1), 10, token="t")
+    growing = GrowingObject(tmp_path / "x.hkl", fields(1), 10, token="t", behind=WriteBehind(threads=1))
     monkeypatch.setattr(os, "pwrite", refuse)
+    growing.append(np.zeros(10, np.float32))
     with pytest.raises(WriteFailed, match="x") as caught:
-        growing.append(np.zeros(10, np.float32))
+        growing.finish({})
     assert hint in caught.value.hint
     growing.abort()
     with pytest.raises(WriteFailed, match="y"):
-        GrowingObject(tmp_path / "y.hkl", fields(1), 10, token="t")
+        GrowingObject(tmp_path / "y.hkl", fields(1), 10, token="t", behind=WriteBehind(threads=1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_disk_refuses_behind_the_callers_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n = 3 * STAGE_BYTES // 4
+    growing = GrowingObject(tmp_path / "x.hkl", fields(1), n, token="t", behind=WriteBehind(threads=1))
+
+    def refuse(*_: object) -> int:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    with pytest.raises(WriteFailed, match="x"):
+        for _ in range(3):
+            growing.append(np.zeros(n // 3, np.float32))
+        growing.finish({})
+    growing.abort()
     assert not list(tmp_path.iterdir())
 
 
 def test_no_memory_for_the_samples(tmp_path: Path) -> None:
     # 400 GB: only a sparse file can be this long, so nothing may write or hold the samples to lay it out.
-    growing = GrowingObject(tmp_path / "x.hkl", fields(1), 10**11, token="t")
+    growing = GrowingObject(tmp_path / "x.hkl", fields(1), 10**11, token="t", behind=WriteBehind(threads=1))
     assert (tmp_path / ".x.hkl.t.tmp").stat().st_blocks * 512 < 2**20
     growing.abort()

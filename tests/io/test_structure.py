@@ -9,6 +9,7 @@ import hickle
 import numpy as np
 import pytest
 
+from raypipe.io.appender import WriteBehind
 from raypipe.io.growing import GrowingObject
 from raypipe.io.nev import NevFilter
 from raypipe.io.objects import normalised_dir, save_object
@@ -68,7 +69,7 @@ def channel_objects() -> dict[str, tuple[dict[str, Any], int]]:
 @pytest.mark.parametrize("stem", ["rplraw", "rpllfp", "rplhighpass"])
 def test_growing_channel_has_pyhipps_structure(stem: str, tmp_path: Path) -> None:
     fields, n = channel_objects()[stem]
-    growing = GrowingObject(tmp_path / "grown.hkl", fields, n, token="t")
+    growing = GrowingObject(tmp_path / "grown.hkl", fields, n, token="t", behind=WriteBehind(threads=1))
     growing.append(np.zeros(n, np.float32))
     growing.finish({"analogInfo": {"MinVal": -1.0, "MaxVal": 1.0}})
     rename_synced(growing.sync(), growing.path)
@@ -83,7 +84,7 @@ def test_growing_channel_has_pyhipps_structure(stem: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("n", [1, 2, 1000, 16_383, 16_384, 1_000_001])
 def test_growing_is_plain_hickle_at_every_length(n: int, tmp_path: Path) -> None:
     fields, _ = channel_objects()["rplraw"]
-    growing = GrowingObject(tmp_path / "grown.hkl", fields, n, token="t")
+    growing = GrowingObject(tmp_path / "grown.hkl", fields, n, token="t", behind=WriteBehind(threads=1))
     growing.append(np.zeros(n, np.float32))
     growing.finish({})
     rename_synced(growing.sync(), growing.path)
@@ -102,7 +103,7 @@ def test_rplparallel_has_pyhipps_structure(tmp_path: Path) -> None:
 def test_attributes_as_pyhipps_base_class_sets_them(stem: str, tmp_path: Path) -> None:
     """PyHipp's DPObject.load takes every key of the loaded dict as an attribute; this does the same."""
     fields, n = channel_objects()[stem]
-    growing = GrowingObject(tmp_path / "x.hkl", fields, n, token="t")
+    growing = GrowingObject(tmp_path / "x.hkl", fields, n, token="t", behind=WriteBehind(threads=1))
     samples = np.arange(n, dtype=np.float32)
     growing.append(samples)
     growing.finish({"analogInfo": {"MinVal": -1.5, "MaxVal": 2.5}})

@@ -19,14 +19,13 @@ import pytest
 from numpy.typing import NDArray
 
 import raypipe
-from raypipe.channels import GroupWork
+from raypipe.actors import FilterActor, Reader
 from raypipe.io.nev import NevFilter
 from raypipe.io.nev_writer import write_nev
 from raypipe.io.nsx_header import NsxChannel
 from raypipe.io.nsx_writer import NsxWriter
 from raypipe.io.publish import rename_synced
 from raypipe.passes import channel_passes
-from raypipe.sources import Scratch
 from raypipe.stages.channel import ChannelStage
 from raypipe.stages.rplhighpass import RplHighPass
 from raypipe.stages.rpllfp import RplLfp
@@ -175,19 +174,22 @@ def write_day(root: Path, counts: NDArray[np.int16]) -> Path:
 
 
 def process(day: Path, output: Path, *, edge_samples: int = EDGE_SAMPLES) -> Path:
-    """Make all objects of all channels in this process, from tiles of many sizes; return the day's output folder."""
+    """Make all channels' objects with Ray's workers, but in this process, from tiles of many sizes; return their folder."""
     passes, failures = channel_passes(raypipe.plan_day(day, output=output, skip=["rplparallel"]))
     assert failures == []
-    scratch = Scratch()
+    reader, filters = Reader(), FilterActor()
     for each in passes:
         stages = {name: with_edges(stage, edge_samples) for name, stage in each.stages.items()}
-        for group in each.groups:
-            work = GroupWork(group, stages, token="t")
-            for start, stop in tiles(each.source.n_samples):
-                work.push(each.source.read(start, stop, group.places, scratch))
-            for file in work.finish():
+        groups = dict(enumerate(each.groups))
+        filters.begin(groups, stages, "t")
+        for start, stop in tiles(each.source.n_samples):
+            tile = reader.read(each.source, start, stop, tuple(group.places for group in each.groups))
+            filters.push(tuple(groups), *(tile if isinstance(tile, tuple) else (tile,)))
+        for number in groups:
+            finished = filters.finish(number)
+            assert finished.failures == ()
+            for file in finished.written:
                 rename_synced(file.temporary, file.path)
-            assert work.failures == []
     return output / "picasso" / "20181105"
 
 
@@ -305,7 +307,7 @@ def test_the_days_markers_are_pyhipps(made: Path, prints: dict[str, Any]) -> Non
         path = f"{session}/rplparallel_d41d.hkl"
         ours, theirs = raypipe.load(made / path), raypipe.load(DAY / path)
         rounded_down = np.floor(ours["timeStamps"] * 30000).astype(np.int64)
-        n_mended += np.count_nonzero(ours["trialIndices"] != rounded_down)
+        n_mended += int(np.count_nonzero(ours["trialIndices"] != rounded_down))
         np.testing.assert_array_equal(ours["trialIndices"], np.rint(ours["timeStamps"] * 30000))
         assert ours["trialIndices"].dtype == np.int64
         assert list(unlike(ours | {"trialIndices": rounded_down}, prints[path], 0)) == []

@@ -14,17 +14,18 @@ from raypipe.stages import Stage
 
 LANES = 8
 MB = 1 << 20
-RAY_SERVICES = 420 * MB
+RAY_SERVICES = 560 * MB
 """Ray's own processes and the driver, on one node."""
-READER_BASE = 130 * MB
-FILTER_BASE = 190 * MB
-SESSION_TASK = 150 * MB
+READER_BASE = 170 * MB
+FILTER_BASE = 210 * MB
+SESSION_TASK = 110 * MB
 """What a stage of a session (markers) asks for: a worker, and events that are few."""
-FILE_BYTES = 64_000
-"""An open output: its fields, waiting for the end."""
+FILE_BYTES = 600_000
+"""An open output: the stage of its next write, and its fields, waiting for the end."""
 _SMALLEST_TILE_SECONDS = 1.0
 _FORGOTTEN_DECADES = 10
 _STATE_ROW = LANES * 8
+_STEP_SAMPLES = 30_000
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def in_gb(size: float) -> str:
 
 def group_bytes(load: Load, config: Config) -> int:
     """Bytes that the filters of 8 channels hold while a recording goes by."""
-    total = LANES * 7500 * 4
+    total = LANES * _STEP_SAMPLES * 4
     for stage in load.stages:
         arguments = stage.arguments(config)
         if stage.name == "rplhighpass":
             low_hz, _ = arguments["HighPassFrequency"]
-            total += _bandpass_bytes(low_hz, arguments["HighOrder"], load.sampling_rate_hz)
+            total += _bandpass_bytes(low_hz, arguments["HighOrder"], load.sampling_rate_hz) + LANES * _STEP_SAMPLES * 4
         elif stage.name == "rpllfp":
             low_hz, _ = arguments["LowPassFrequency"]
             total += _bandpass_bytes(low_hz, arguments["LFPOrder"], arguments["ResampleRate"]) + LANES * 20_000 * 4

@@ -156,16 +156,19 @@ def _budget(plan: Plan) -> tuple[Budget | None, str]:
 
 
 def _reasons(plan: Plan) -> list[str]:
-    """Say why tasks are to be done or kept, the channels of a stage that share a reason together."""
-    together: dict[tuple[str, str, str], list[Task]] = {}
+    """Say why tasks are to be done or kept; stages and channels that share a reason together."""
+    channels: dict[tuple[str, str, str], list[int]] = {}
     for task in plan.tasks:
         if task.state != "done":
-            together.setdefault((task.session.name, task.stage.name, task.why), []).append(task)
-    lines = []
-    for (session, stage, why), tasks in together.items():
-        channels = ranges(task.channel.number for task in tasks if task.channel)
-        lines.append(f"{session} {stage}{f' channels {channels}' if channels else ''}: {why}")
-    return lines
+            found = channels.setdefault((task.session.name, task.why, task.stage.name), [])
+            found += [task.channel.number] if task.channel else []
+    stages: dict[tuple[str, str, str], list[str]] = {}
+    for (session, why, stage), numbers in channels.items():
+        stages.setdefault((session, why, ranges(numbers)), []).append(stage)
+    return [
+        f"{session} {', '.join(names)}{f' of channels {numbers}' if numbers else ''}: {why}"
+        for (session, why, numbers), names in stages.items()
+    ]
 
 
 def _by_stage(tasks: Iterable[Task]) -> dict[tuple[str, str], list[Task]]:

@@ -7,8 +7,7 @@ DEMO ?= demo
 .PHONY: demo test check bench clean
 
 demo: .venv/installed ## make a small synthetic day and process it
-	@rm -rf $(DEMO)
-	$(BIN)/raypipe simulate $(DEMO) --channels 16 --seconds 30 --trials 6
+	$(BIN)/raypipe simulate $(DEMO) --channels 16 --seconds 30 --trials 6 --overwrite
 	$(BIN)/raypipe plan $(DEMO)/picasso/20181105
 	$(BIN)/raypipe run $(DEMO)/picasso/20181105
 	$(BIN)/raypipe status $(DEMO)/picasso/20181105

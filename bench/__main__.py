@@ -5,4 +5,4 @@ import sys
 
 for name in ("kernels", "session", "memory"):
     print(f"== {name}", flush=True)
-    subprocess.run([sys.executable, "-m", f"bench.{name}"], check=True)
+    subprocess.run([sys.executable, "-m", f"bench.{name}", "--json", f"bench/results/{name}.json"], check=True)

@@ -4,7 +4,7 @@ What can go wrong inside a worker comes back as a value, so that one bad file ne
 worker that dies is the driver's business.
 """
 
-import resource
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +26,6 @@ class Finished:
 
     written: tuple[Written, ...]
     failures: tuple[Failure, ...]
-    peak_memory: int
-    """Bytes: the most resident memory this worker ever had."""
 
 
 class Reader:
@@ -62,12 +60,19 @@ class FilterActor:
     def push(self, numbers: tuple[int, ...], *tiles: Samples) -> None:
         """Take the next tile of each of the groups `numbers`, in the same order."""
         for number, tile in zip(numbers, tiles, strict=True):
-            self._work[number].push(tile)
+            try:
+                self._work[number].push(tile)
+            except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this group's alone)
+                self._work[number].give_up(error)
 
     def finish(self, number: int) -> Finished:
         """Finish and sync the files of a group."""
         work = self._work.pop(number)
-        return Finished(tuple(work.finish()), tuple(work.failures), _peak_memory())
+        try:
+            work.finish()
+        except Exception as error:  # noqa: BLE001 (the boundary)
+            work.give_up(error)
+        return Finished(tuple(work.written), tuple(work.failures))
 
     def abort(self, numbers: tuple[int, ...]) -> None:
         """Remove what was begun of the groups `numbers`."""
@@ -79,14 +84,11 @@ class FilterActor:
 def _make_object(task: ObjectTask, token: str) -> tuple[Finished, tuple[str, ...]]:
     """Make the object of a whole session; return it with what should be said about it."""
     try:
-        written, notes = task.make(token)
+        # A worker that died before may have left its temporary file: every attempt has its own.
+        written, notes = task.make(f"{token}-{secrets.token_hex(2)}")
     except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this task's alone)
-        return Finished((), (failure(task.stage, None, error),), _peak_memory()), ()
-    return Finished((written,), (), _peak_memory()), notes
-
-
-def _peak_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Finished((), (failure(task.stage, None, error),)), ()
+    return Finished((written,), ()), notes
 
 
 reader: Any = ray.remote(Reader)

@@ -79,6 +79,8 @@ class GroupWork:
 
     def __init__(self, group: Group, stages: Mapping[str, ChannelStage], *, token: str, behind: WriteBehind) -> None:
         self.group = group
+        self.written: list[Written] = []
+        """Files that are complete and synced, each under its temporary name."""
         self.failures: list[Failure] = []
         wanted = {output.stage for lane in group.lanes for output in lane.outputs}
         self._filters = {name: stage.filter() for name, stage in stages.items() if name in wanted}
@@ -100,20 +102,23 @@ class GroupWork:
             for stage, each in self._filters.items():
                 self._append(stage, each.push(microvolts))
 
-    def finish(self) -> list[Written]:
-        """Finish all files of the group and sync them, each under its temporary name."""
+    def finish(self) -> None:
+        """Finish all files of the group and sync them; they are in `written` then, or in `failures`."""
         for stage, each in self._filters.items():
             try:
                 self._append(stage, each.finish())
             except ValueError as error:  # shorter than the filter's padding
                 self._drop([key for key in self._files if key[0] == stage], error)
-        written: list[Written] = []
         for (stage, row), file in list(self._files.items()):
             with self._giving_up(stage, row):
                 lowest, highest = self._filters[stage].extremes[:, row]
                 file.finish({"analogInfo": {"MaxVal": highest, "MinVal": lowest}})
-                written.append(Written.at(file.sync(), stage, self.group.lanes[row].channel, file.path))
-        return written
+                self.written.append(Written.at(file.sync(), stage, self.group.lanes[row].channel, file.path))
+                del self._files[stage, row]
+
+    def give_up(self, error: Exception) -> None:
+        """Count what is not yet written as failed."""
+        self._drop(list(self._files), error)
 
     def abort(self) -> None:
         """Remove what was begun."""

@@ -17,14 +17,14 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from raypipe.actors import Finished, filter_actor, make_object, reader
 from raypipe.channels import Group, Pass
+from raypipe.errors import WorkerLost
 from raypipe.events import Event, Note, PassProgressed, PassStarted
 from raypipe.io.publish import temporary_name
-from raypipe.memory import SESSION_TASK, Budget
+from raypipe.memory import SESSION_TASK, Budget, in_gb
 from raypipe.outcome import Failure, Written, failure
 from raypipe.passes import ObjectTask
 
 _POLL_SECONDS = 1.0
-_READER_RETRIES = 2
 
 
 class Sink(Protocol):
@@ -49,7 +49,7 @@ def run_on_ray(
         ref = make_object.options(num_cpus=0, memory=SESSION_TASK).remote(task, token)
         loop.watch(ref, lambda ref, task=task: _object_made(ref, task, sink))  # type: ignore[misc]
     if passes:
-        crew = _Crew(budget)
+        crew = _Crew(budget, restarts)
         for number, each in enumerate(passes):
             _PassRun(each, crew, loop, sink, token=f"{token}-{number}", restarts=restarts).run()
     while loop.step():
@@ -79,19 +79,28 @@ class _Loop:
 class _Crew:
     """The processes that serve all passes of a run: starting one costs a second."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, restarts: int) -> None:
         self.budget = budget
-        self.reader = reader.options(
-            num_cpus=0, memory=budget.reader, max_restarts=-1, max_task_retries=_READER_RETRIES
-        ).remote()
-        self.actors = [self.new_actor() for _ in range(budget.filter_actors)]
+        self.restarts = restarts
+        self.reader = self._new_reader()
+        self.actors = [self._new_actor() for _ in range(budget.filter_actors)]
 
-    def new_actor(self) -> Any:
+    def _new_reader(self) -> Any:
+        # It keeps nothing from tile to tile, so Ray itself may begin it again.
+        options = {"max_restarts": self.restarts, "max_task_retries": self.restarts}
+        return reader.options(num_cpus=0, memory=self.budget.reader, **options).remote()
+
+    def _new_actor(self) -> Any:
         return filter_actor.options(num_cpus=1, memory=self.budget.filter_actor, max_restarts=0).remote()
 
+    def replace_reader(self) -> None:
+        ray.kill(self.reader)
+        self.reader = self._new_reader()
+
     def replace(self, actor: Any) -> Any:
+        ray.kill(actor)  # it may only be out of reach
         place = self.actors.index(actor)
-        self.actors[place] = self.new_actor()
+        self.actors[place] = self._new_actor()
         return self.actors[place]
 
 
@@ -111,6 +120,7 @@ class _Convoy:
     """Members that take the same tiles in step; one that begins again gets a convoy of its own."""
 
     members: list[_Member]
+    tiles_in_flight: int
     next_tile: int = 0
     waiting: Counter[int] = field(default_factory=Counter)
     """How many members have not yet done a tile that was handed out."""
@@ -126,6 +136,7 @@ class _PassRun:
         self.source = ray.put(each.source)
         self.token = token
         self.unfinished = len(each.groups)
+        self.tiles_done = 0
 
     def run(self) -> None:
         channels = sum(len(group.lanes) for group in self.each.groups)
@@ -136,13 +147,14 @@ class _PassRun:
             [
                 _Member(actor, list(share), f"{self.token}-{number}")
                 for number, (actor, share) in enumerate(zip(self.crew.actors, shares, strict=False))
-            ]
+            ],
+            self.crew.budget.tiles_in_flight,
         )
         while self.unfinished:
             self.loop.step()
 
-    def _set_out(self, members: list[_Member]) -> None:
-        convoy = _Convoy(members)
+    def _set_out(self, members: list[_Member], tiles_in_flight: int) -> None:
+        convoy = _Convoy(members, tiles_in_flight)
         for member in members:
             groups = {number: self.each.groups[number] for number in member.unfinished}
             begun = member.actor.begin.remote(groups, self.each.stages, member.token)
@@ -151,7 +163,7 @@ class _PassRun:
 
     def _dispatch(self, convoy: _Convoy) -> None:
         """Hand out tiles as long as not too many are on the way; behind the last, ask the members to finish."""
-        while convoy.next_tile < self.n_tiles and len(convoy.waiting) < self.crew.budget.tiles_in_flight:
+        while convoy.next_tile < self.n_tiles and len(convoy.waiting) < convoy.tiles_in_flight:
             tile, convoy.next_tile = convoy.next_tile, convoy.next_tile + 1
             members = [member for member in convoy.members if not member.dead]
             if not members:
@@ -184,10 +196,14 @@ class _PassRun:
         convoy.waiting[tile] -= 1
         if not convoy.waiting[tile]:
             del convoy.waiting[tile]
-            if not member.dead:
-                seconds = min((tile + 1) * self.tile_samples, self.each.source.n_samples) / self.each.sampling_rate_hz
-                self.sink.emit(PassProgressed(self.each.session, tile + 1, self.n_tiles, seconds))
+            self._tell_progress(tile + 1)
             self._dispatch(convoy)
+
+    def _tell_progress(self, tiles_done: int) -> None:
+        if tiles_done > self.tiles_done:  # those that begin again are behind
+            self.tiles_done = tiles_done
+            seconds = min(tiles_done * self.tile_samples, self.each.source.n_samples) / self.each.sampling_rate_hz
+            self.sink.emit(PassProgressed(self.each.session, tiles_done, self.n_tiles, seconds))
 
     def _finished(self, ref: Any, member: _Member, number: int) -> None:
         result = self._returned(ref, member)
@@ -203,11 +219,13 @@ class _PassRun:
             return None
         try:
             return ray.get(ref)
+        except RayTaskError as error:  # first: a lost tile comes as both, a task's error and its reader's death
+            if isinstance(error.cause, RayActorError):
+                self._without_reader(member, error.cause)
+            else:
+                self._give_up(member, error.cause or error)
         except RayActorError as error:
             self._begin_again(member, error)
-        except RayTaskError as error:
-            member.actor.abort.remote(tuple(member.unfinished))
-            self._give_up(member, error.cause or error)
         except RayError as error:
             self._give_up(member, error)
         return None
@@ -218,16 +236,23 @@ class _PassRun:
             temporary_name(output, member.token).unlink(missing_ok=True)
         actor = self.crew.replace(member.actor)
         if member.attempt >= self.restarts:
-            self._give_up(member, error)
+            promised = in_gb(self.crew.budget.filter_actor)
+            self._give_up(member, _lost(f"the filter worker died {member.attempt + 1} times", promised, error))
             return
         channels = sum(len(self.each.groups[number].lanes) for number in member.unfinished)
         self.sink.emit(Note(self.each.session, f"a filter worker died; its {channels} channels are begun again"))
         attempt = member.attempt + 1
-        token = f"{member.token}-{attempt}"
-        self._set_out([_Member(actor, list(member.unfinished), token, attempt)])
+        # One tile at a time: the memory of the tiles was counted for those that go on.
+        self._set_out([_Member(actor, list(member.unfinished), f"{member.token}-{attempt}", attempt)], 1)
+
+    def _without_reader(self, member: _Member, error: RayActorError) -> None:
+        promised = in_gb(self.crew.budget.reader)
+        self._give_up(member, _lost(f"the reader died {self.restarts + 1} times", promised, error))
+        self.crew.replace_reader()
 
     def _give_up(self, member: _Member, error: Exception) -> None:
         member.dead = True
+        member.actor.abort.remote(tuple(member.unfinished))
         failures = [
             failure(output.stage, lane.channel, error)
             for number in member.unfinished
@@ -236,6 +261,16 @@ class _PassRun:
         ]
         self.unfinished -= len(member.unfinished)
         self.sink.failed(self.each.session, failures)
+
+
+def _lost(what: str, promised: str, error: RayError) -> WorkerLost:
+    lost = WorkerLost(
+        f"{what}; the last time: {str(error).strip().splitlines()[0]}",
+        hint=f"was it killed for memory (`dmesg`)? It asked for {promised}: close other programs, or set"
+        " run.tile_seconds lower",
+    )
+    lost.__cause__ = error
+    return lost
 
 
 def _outputs(groups: Iterable[Group]) -> list[Path]:

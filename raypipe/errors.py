@@ -10,6 +10,7 @@ RaypipeError                     exit
 │   └── Locked                      3
 └── TaskError                       1   one task failed; what does not need it goes on
     ├── FormatError (ValueError)    1   an input file is damaged, or is not what its name says
+    ├── WorkerLost                  1   a worker process died, and died again when it was begun again
     ├── InputMissing                1   an input file is not there, or there are several where one is meant
     └── WriteFailed (OSError)       1   an output could not be written
 
@@ -77,6 +78,10 @@ class TaskError(RaypipeError):
 
 class FormatError(TaskError, ValueError):
     """An input file is damaged, or is not what its name says."""
+
+
+class WorkerLost(TaskError):
+    """A worker process died, and died again when it was begun again."""
 
 
 class InputMissing(TaskError, FileNotFoundError):

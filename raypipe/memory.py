@@ -33,6 +33,8 @@ class Load:
     """What one pass puts on the machine."""
 
     channels: int
+    columns: int
+    """All columns of the file, which are read with those that are wanted."""
     sampling_rate_hz: float
     bytes_per_sample: int
     stages: tuple[Stage, ...]
@@ -54,6 +56,11 @@ class Budget:
     reader: int
     filter_actor: int
     total: int
+
+    @property
+    def asked_for(self) -> int:
+        """Bytes that all workers together ask Ray for: what it may hand out, so that no more run at once."""
+        return self.reader + self.filter_actors * self.filter_actor + SESSION_TASK
 
 
 def make_budget(loads: Iterable[Load], config: Config, *, cpus: int, memory: int) -> Budget:
@@ -107,10 +114,11 @@ def _budget(loads: list[Load], config: Config, actors: int, tile_seconds: float)
     tile = max(
         int(tile_seconds * load.sampling_rate_hz) * load.groups * LANES * load.bytes_per_sample for load in loads
     )
+    frames = max(int(tile_seconds * load.sampling_rate_hz) * load.columns * 2 for load in loads)
     groups = max(math.ceil(load.groups / actors) * group_bytes(load, config) for load in loads)
     in_flight = config.run.tiles_in_flight
     object_store = max(80 * MB, (in_flight + 1) * tile + tile // 4)
-    reader = READER_BASE + 2 * tile
+    reader = READER_BASE + frames + tile
     filter_actor = FILTER_BASE + groups
     return Budget(
         filter_actors=actors,

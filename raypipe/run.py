@@ -6,10 +6,12 @@ makes every kill harmless: synced under a temporary name, written into the ledge
 
 import secrets
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,7 +83,9 @@ def loads(plan: Plan) -> list[Load]:
         channels = {task.channel.number for task in todo if task.channel}
         stages = tuple(stage for stage in STAGES if any(task.stage == stage for task in todo))
         if channels:
-            found.append(Load(len(channels), recording.sampling_rate_hz, 2 if recording.header else 4, stages))
+            columns = len(recording.header.channels) if recording.header else 0
+            sample_bytes = 2 if recording.header else 4
+            found.append(Load(len(channels), columns, recording.sampling_rate_hz, sample_bytes, stages))
     return found
 
 
@@ -92,7 +96,7 @@ def budget_of(plan: Plan) -> Budget:
     if plan.todo and budget.object_store > shared_memory():
         raise TooLittleMemory(
             f"shared memory has {in_gb(shared_memory())} free, and the tiles on their way need {in_gb(budget.object_store)}",
-            hint="set run.tile_seconds or run.tiles_in_flight lower, or make /dev/shm larger (docker: --shm-size)",
+            hint="make /dev/shm larger (docker: --shm-size=1g), or set run.tile_seconds lower",
         )
     return budget
 
@@ -153,7 +157,7 @@ class _Run:
         """Do the plan on an embedded Ray."""
         if not self.plan.todo:
             return self.ended()
-        sweep(self.plan)
+        sweep(self.plan.day)
         self.folder.mkdir(parents=True)
         self.listeners.append(EventLog(self.folder / "events.jsonl"))
         budget = budget_of(self.plan)
@@ -164,11 +168,12 @@ class _Run:
             for note in recording.notes:
                 self.emit(Note(recording.session.name, note))
         try:
-            self._on_ray(budget)
+            with _terminable():
+                self._on_ray(budget)
         except KeyboardInterrupt:
             self.report.interrupted = True
         finally:
-            sweep(self.plan)
+            sweep(self.plan.day)
         return self.ended()
 
     def _on_ray(self, budget: Budget) -> None:
@@ -185,6 +190,7 @@ class _Run:
             preparing = beside.submit(prepare)  # Ray's start is mostly waiting
             with embedded_ray(budget, limits(self.plan.config).cpus):
                 driver, objects, (passes, failures) = preparing.result()
+                _interrupt_on_sigterm()  # again: Ray has put its own in the place
                 self._phase("Ray is up")
                 for session, failed in failures:
                     self.failed(session, failed)
@@ -206,10 +212,13 @@ class _Run:
             self.failed(session, [failure(f.stage, f.channel, write_failed(error, f.path)) for f in files])
             return
         for file in files:
-            file.temporary.replace(file.path)
-        for folder in {file.path.parent for file in files}:
-            sync_folder(folder)
-        for file in files:
+            try:
+                file.temporary.replace(file.path)
+            except OSError as error:
+                self.failed(session, [failure(file.stage, file.channel, write_failed(error, file.path))])
+                continue
+            with suppress(OSError):  # not every file system can sync a folder
+                sync_folder(file.path.parent)
             self.report.done += 1
             self.report.bytes_written += file.size
             self.emit(TaskDone(file.stage, session, file.channel, self._relative(file.path), file.size))
@@ -265,6 +274,26 @@ class _Run:
         )
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Have SIGTERM (scancel, a walltime, systemd) end a run as tidily as Ctrl-C does."""
+    before = _interrupt_on_sigterm()
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt_on_sigterm() -> Any:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # Only the main thread may; a run that was begun in another is ended by whoever began it.
+    on_main = threading.current_thread() is threading.main_thread()
+    return signal.signal(signal.SIGTERM, interrupt) if on_main else None
+
+
 class EventLog:
     """A listener that keeps all events of a run as JSON lines."""
 
@@ -277,8 +306,9 @@ class EventLog:
             file.write(msgspec.json.encode(event) + b"\n")
 
 
-def sweep(plan: Plan) -> None:
-    """Remove temporary files that a killed run left beside the plan's outputs (their day being locked, none is in use)."""
-    for folder in {task.output.parent for task in plan.tasks}:
-        for path in folder.glob(".rpl*.hkl.*.tmp") if folder.is_dir() else ():
-            path.unlink(missing_ok=True)
+def sweep(day: Day) -> None:
+    """Remove temporary files that a killed run left in the day's output (the day being locked, none is in use)."""
+    for session in day.sessions:
+        for pattern in (".rpl*.tmp", "array*/channel*/.rpl*.tmp"):
+            for path in session.output.glob(pattern):
+                path.unlink(missing_ok=True)

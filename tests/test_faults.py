@@ -6,8 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,7 @@ import pytest
 import raypipe
 from raypipe.config import Config, Resources
 from raypipe.errors import Locked, NotWritable, TooLittleDisk, TooLittleMemory, UsageError
-from raypipe.events import Event, Note, PassProgressed, TaskDone
+from raypipe.events import Event, Note, PassProgressed, PassStarted, RunStarted, TaskDone
 from tests.compare import datasets, leftovers
 
 SMALL_TILES = Config(run=Resources(cpus=2, tile_seconds=0.5, tiles_in_flight=2))
@@ -25,8 +26,12 @@ RAYPIPE = Path(sys.executable).parent / "raypipe"
 
 def workers(name: str, root: psutil.Process | None = None) -> list[psutil.Process]:
     """Return the Ray workers below this process whose title says `name`."""
-    family = (root or psutil.Process()).children(recursive=True)
-    return [process for process in family if process.status() != "zombie" and name in " ".join(process.cmdline())]
+    found = []
+    for process in (root or psutil.Process()).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != "zombie" and name in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +91,8 @@ def test_an_actor_that_dies_again_and_again_is_given_up(simulated: Path, tmp_pat
             self.events.append(event)
             if isinstance(event, PassProgressed) and event.session == "session01":
                 for victim in workers("FilterActor"):
-                    victim.kill()
+                    with suppress(psutil.NoSuchProcess):
+                        victim.kill()
 
     stubborn = Config(run=Resources(cpus=1, tile_seconds=0.5, restarts=1))
     report = raypipe.run_day(simulated, output=tmp_path, config=stubborn, listeners=[killer := Persistent("")])
@@ -98,6 +104,66 @@ def test_an_actor_that_dies_again_and_again_is_given_up(simulated: Path, tmp_pat
     assert all("died" in each.error and Path(each.log).exists() for each in report.failures)
     assert sum(isinstance(event, TaskDone) for event in killer.events) == 32, "sessioneye and the markers are done"
     assert leftovers(tmp_path) == []
+
+
+def test_a_reader_that_dies_again_and_again_costs_its_session(simulated: Path, tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def kill_readers() -> None:
+        while not over.wait(0.05):
+            for victim in workers("Reader"):
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
+
+    killer = threading.Thread(target=kill_readers)
+    sessions: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, PassProgressed) and event.session == "session01" and not killer.is_alive():
+            killer.start()
+        if isinstance(event, PassStarted):
+            sessions.append(event.session)
+            if event.session == "sessioneye":
+                over.set()
+
+    config = Config(run=Resources(cpus=2, tile_seconds=0.25, tiles_in_flight=1, restarts=1))
+    try:
+        report = raypipe.run_day(simulated, output=tmp_path, config=config, listeners=[listen])
+    finally:
+        over.set()
+    assert sessions == ["session01", "sessioneye"]
+    assert report.exit_code == 1
+    assert {each.session for each in report.failures} == {"session01"}
+    assert all("the reader died 2 times" in each.error and "dmesg" in each.hint for each in report.failures)
+    assert report.done == 32
+    assert leftovers(tmp_path) == []
+
+
+def test_the_promised_memory_holds_and_is_not_slack(simulated: Path, tmp_path: Path) -> None:
+    peak = 0
+    over = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.1):
+            held = 0
+            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+                with suppress(psutil.Error):
+                    held += process.memory_full_info().pss  # what processes share counts once
+            peak = max(peak, held)
+
+    before = psutil.Process().memory_full_info().pss  # pytest and what it imported are not the run's
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    events: list[Event] = []
+    try:
+        assert raypipe.run_day(simulated, output=tmp_path, listeners=[events.append]).exit_code == 0
+    finally:
+        over.set()
+        watcher.join()
+    promised = next(event.projected_memory for event in events if isinstance(event, RunStarted))
+    driver = 110e6  # a driver that has imported what a run needs, and nothing else
+    assert peak - before + driver <= promised <= 1.5 * (peak - before + driver)
 
 
 def events_of(process: subprocess.Popen[str]) -> Iterator[dict[str, object]]:
@@ -151,13 +217,14 @@ def test_a_driver_that_is_killed_begins_again_where_it_was(
     assert leftovers(day) == []
 
 
-def test_an_interrupt_ends_tidily(day: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_tidily(day: Path, tmp_path: Path, number: signal.Signals) -> None:
     toml = tmp_path / "raypipe.toml"
     toml.write_text("[run]\ncpus = 2\ntile_seconds = 0.5\n")
     with running(day, "--config", str(toml)) as process:
         for event in events_of(process):
             if event["event"] == "PassProgressed":
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 break
         rest = list(events_of(process))
         assert process.wait(60) == 130

@@ -1,5 +1,7 @@
 """Settings from TOML."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,16 @@ def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, text: str, names
         load_config(path)
     assert names in error.value.message
     assert str(path) in error.value.message
+
+
+def test_settings_are_read_as_utf8_whatever_the_locale(tmp_path: Path) -> None:
+    path = tmp_path / "raypipe.toml"
+    path.write_text("# für die µV\n[rpllfp]\nResampleRate = 500\n", encoding="utf-8")
+    program = "import sys; from pathlib import Path; from raypipe.config import load_config;"
+    program += "print(load_config(Path(sys.argv[1])).rpllfp.ResampleRate)"
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, env=environment)
+    assert run.stdout == "500\n", run.stderr
 
 
 def test_no_such_file(tmp_path: Path) -> None:

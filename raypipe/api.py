@@ -34,7 +34,7 @@ def plan_day(
         day,
         settings,
         stages=choose_stages(tuple(only), tuple(skip)),
-        channels=parse_channels(channels) if channels else None,
+        channels=None if channels is None else parse_channels(channels),
         replace_foreign=replace,
     )
 
@@ -64,7 +64,7 @@ def run_day(
         day,
         settings,
         stages=choose_stages(tuple(only), tuple(skip)),
-        channels=parse_channels(channels) if channels else None,
+        channels=None if channels is None else parse_channels(channels),
         replace_foreign=replace,
         listeners=listeners,
     )

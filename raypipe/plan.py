@@ -3,6 +3,9 @@
 A task is done when its file is the one that the ledger tells of and the task's key is unchanged: its inputs (name, size,
 time of change), its parameters and the code of its stage. A file that raypipe did not make, or that somebody changed
 since, is kept and never overwritten unless one asks for it.
+
+When a recording was archived, its channels are read from their `rplraw` files. Those that raypipe made stand for the
+recording in every key: what was made from it stays done.
 """
 
 from collections import Counter
@@ -14,15 +17,18 @@ from typing import Literal
 from raypipe.code import code_version
 from raypipe.config import Config
 from raypipe.day import Day, Session
-from raypipe.errors import RaypipeError, UsageError
+from raypipe.errors import InputMissing, RaypipeError, UsageError
 from raypipe.io.objects import object_name
 from raypipe.ledger import Entry, read_ledger
 from raypipe.recording import Channel, Recording, Selection, find_recording, ranges
 from raypipe.stages import STAGES, Stage
+from raypipe.stages.parameters import check_arguments
 
 State = Literal["done", "todo", "kept"]
 OBJECT_OVERHEAD_BYTES = 30_000
 """What an object takes on the disk beside its samples (hickle's groups and type table)."""
+_OF_THE_RECORDING = ("input .ns5", "parameter accept_truncated")
+"""What a key says of the samples, wherever they are read from."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,18 @@ class Task:
     why: str
     size: int
     """Bytes of the file, or, not being there, how many it will have."""
+    changed_since: bool = False
+    """Whether raypipe made the file and something else has changed it."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that keeps stages of a session from being planned at all."""
+    """Something that keeps stages of a session, or of one of its channels, from being planned at all."""
 
     session: str
     stages: tuple[str, ...]
     error: RaypipeError
+    channel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,11 @@ class Plan:
     def todo(self) -> tuple[Task, ...]:
         """Tasks that a run would do."""
         return tuple(task for task in self.tasks if task.state == "todo")
+
+    @property
+    def replaceable(self) -> tuple[Task, ...]:
+        """Tasks whose file is kept for being somebody else's, and that a run with `replace_foreign` would do."""
+        return tuple(task for task in self.tasks if _replaceable(task))
 
     @property
     def bytes_to_write(self) -> int:
@@ -86,34 +100,15 @@ def make_plan(
     """Plan `stages` for `channels` (all, if None) of every session of `day`.
 
     With `replace_foreign`, files that raypipe did not make are made again instead of kept. Only headers are read.
-    Raises `UsageError` for a channel that no session has; what is wrong with a single session becomes a `Problem`.
+    Raises `UsageError` for a channel that no session has and for parameters that cannot be meant; what is wrong with a
+    single session or channel becomes a `Problem`.
     """
-    histories = _histories(day)
-    tasks: list[Task] = []
-    problems: list[Problem] = []
-    recordings: list[Recording] = []
-
+    planner = _Planner(day, config, stages, channels, replace_foreign)
     for session in day.sessions:
-        by_level = {level: [stage for stage in stages if stage.level == level] for level in ("session", "channel")}
-        for stage in by_level["session"]:
-            try:
-                tasks.append(_session_task(day, session, stage, config, histories))
-            except RaypipeError as error:
-                problems.append(Problem(session.name, (stage.name,), error))
-        try:
-            recording = find_recording(session, config.input)
-        except RaypipeError as error:
-            if by_level["channel"]:
-                problems.append(Problem(session.name, tuple(stage.name for stage in by_level["channel"]), error))
-            continue
-        recordings.append(recording)
-        tasks += _channel_tasks(day, recording, by_level["channel"], channels, config, histories)
-
-    if channels is not None and recordings:
-        _refuse_unknown(channels, recordings)
-    if replace_foreign:
-        tasks = [replace(task, state="todo", why="to be replaced") if _replaceable(task) else task for task in tasks]
-    return Plan(day, config, tuple(tasks), tuple(problems), tuple(recordings))
+        planner.add(session)
+    if channels is not None and planner.recordings:
+        _refuse_unknown(channels, planner.recordings)
+    return Plan(day, config, tuple(planner.tasks), tuple(planner.problems), tuple(planner.recordings))
 
 
 def changes(old: dict[str, str], new: dict[str, str]) -> str:
@@ -125,60 +120,158 @@ def changes(old: dict[str, str], new: dict[str, str]) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Histories:
-    """The ledger, by output and by what was made."""
+class _Planner:
+    """Collects the tasks and problems of a day, session by session."""
 
-    by_output: dict[str, list[Entry]]
-    by_task: dict[tuple[str, str, int | None], Entry]
+    def __init__(
+        self, day: Day, config: Config, stages: Iterable[Stage], channels: Selection | None, replace_foreign: bool
+    ) -> None:
+        self.tasks: list[Task] = []
+        self.problems: list[Problem] = []
+        self.recordings: list[Recording] = []
+        self._day = day
+        self._config = config
+        self._of_sessions = [stage for stage in stages if stage.level == "session"]
+        self._of_channels = [stage for stage in stages if stage.level == "channel"]
+        self._channels = channels
+        self._replace_foreign = replace_foreign
+        self._ledger: dict[str, list[Entry]] = {}
+        self._last: dict[tuple[str, str, int | None], Entry] = {}
+        for entry in read_ledger(day.state):
+            self._ledger.setdefault(entry.output, []).append(entry)
+            self._last[entry.stage, entry.session, entry.channel] = entry
+
+    def add(self, session: Session) -> None:
+        """Plan a session: what is made of it as a whole, then its channels."""
+        for stage in self._of_sessions:
+            try:
+                inputs = _inputs([session.the_file(pattern) for pattern in stage.reads])
+            except RaypipeError as error:
+                self.problems.append(Problem(session.name, (stage.name,), error))
+            else:
+                self.tasks.append(self._task(stage, session, None, inputs, 0))
+        try:
+            recording = find_recording(session, self._config.input)
+        except RaypipeError as error:
+            if self._of_channels:
+                self.problems.append(Problem(session.name, tuple(stage.name for stage in self._of_channels), error))
+            return
+        self.recordings.append(recording)
+        for stage in self._of_channels:
+            check_arguments(stage.name, stage.arguments(self._config), recording.sampling_rate_hz)
+        add = self._add_from_header if recording.header else self._add_from_raw_files
+        add(
+            recording, [each for n, each in recording.channels.items() if self._channels is None or n in self._channels]
+        )
+
+    def _add_from_header(self, recording: Recording, channels: Iterable[Channel]) -> None:
+        assert recording.header
+        session = recording.session
+        inputs = {}
+        for stage in self._of_channels:
+            # Of the .nev come only names of filters, which the .ns5 has too: it may be missing, and several are no error.
+            others = [path for name in stage.reads if name == "*.nev" for path in sorted(session.input.glob(name))]
+            inputs[stage.name] = _inputs([recording.header.path, *(path for path in others if path.exists())])
+            if recording.header.missing_samples:
+                inputs[stage.name]["parameter accept_truncated"] = "true"
+        for channel in channels:
+            for stage in self._of_channels:
+                n_samples = _output_samples(stage, recording, channel, self._config)
+                self.tasks.append(self._task(stage, session, channel, inputs[stage.name], n_samples))
+
+    def _add_from_raw_files(self, recording: Recording, channels: Iterable[Channel]) -> None:
+        session = recording.session
+        for channel in channels:
+            assert channel.raw_file
+            tasks = []
+            for stage in self._of_channels:
+                if "rplraw" in stage.reads:
+                    n_samples = _output_samples(stage, recording, channel, self._config)
+                    tasks.append(self._task(stage, session, channel, self._origin(channel.raw_file), n_samples))
+                else:
+                    self.tasks.append(self._source(stage, session, channel, channel.raw_file))
+            todo = [task for task in tasks if task.state == "todo"]
+            # Opening files is slow: only those that something is to be made of.
+            if todo and (error := _damage(channel.number, channel.raw_file)):
+                stages = tuple(task.stage.name for task in todo)
+                self.problems.append(Problem(session.name, stages, error, channel.number))
+                tasks = [task for task in tasks if task.state != "todo"]
+            self.tasks += tasks
+
+    def _task(
+        self, stage: Stage, session: Session, channel: Channel | None, inputs: dict[str, str], n_samples: int
+    ) -> Task:
+        arguments = stage.arguments(self._config)
+        parameters = {f"parameter {name}": str(value) for name, value in arguments.items()}
+        # Resources are not in the key, they change no result.
+        key = inputs | parameters | {"code": code_version(stage.code)}
+        folder = session.channel_folder(channel.array, channel.number) if channel else session.output
+        output = folder / object_name(stage.stem, arguments)
+        size = OBJECT_OVERHEAD_BYTES + 4 * n_samples
+        task = self._judged(Task(stage, session, channel, output, key, "todo", "", size))
+        return (
+            replace(task, state="todo", why="to be replaced") if self._replace_foreign and _replaceable(task) else task
+        )
+
+    def _source(self, stage: Stage, session: Session, channel: Channel, raw_file: Path) -> Task:
+        state: State = "done" if self._entry(raw_file) else "kept"
+        why = "its recording is gone: this file is what the others are made from"
+        return Task(stage, session, channel, raw_file, {}, state, why, raw_file.stat().st_size)
+
+    def _judged(self, task: Task) -> Task:
+        """Decide what is to be done about a task, from its file and the ledger."""
+        try:
+            size = task.output.stat().st_size
+        except FileNotFoundError:
+            return replace(task, why=self._why_missing(task))
+        if entry := self._entry(task.output):
+            difference = changes(entry.key, task.key)
+            return (
+                replace(task, why=difference)
+                if difference
+                else replace(task, state="done", why="up to date", size=size)
+            )
+        changed = self._relative(task.output) in self._ledger
+        why = f"{'changed by something else since' if changed else 'made by something else'}; --replace makes it again"
+        return replace(task, state="kept", why=why, size=size, changed_since=changed)
+
+    def _why_missing(self, task: Task) -> str:
+        if self._relative(task.output) in self._ledger:
+            return "was made, and is gone"
+        earlier = self._last.get((task.stage.name, task.session.name, task.channel.number if task.channel else None))
+        # Other parameters, other file name: the earlier file stays, as it does in PyHipp.
+        return changes(earlier.key, task.key) if earlier else "not made yet"
+
+    def _origin(self, raw_file: Path) -> dict[str, str]:
+        """Return what decides about the samples of a raw file: the recording that it was made from, if we made it."""
+        entry = self._entry(raw_file)
+        recording = {name: entry.key[name] for name in _OF_THE_RECORDING if name in entry.key} if entry else {}
+        return recording or _inputs([raw_file])
+
+    def _entry(self, path: Path) -> Entry | None:
+        """Return what the ledger tells of a file, if it is still the file that raypipe made."""
+        status = path.stat()
+        for entry in reversed(self._ledger.get(self._relative(path), [])):
+            if (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns):
+                return entry
+        return None
+
+    def _relative(self, path: Path) -> str:
+        # A raw file may be in the recording's folder, of which this ledger tells nothing.
+        return path.relative_to(self._day.output).as_posix() if path.is_relative_to(self._day.output) else str(path)
 
 
-def _histories(day: Day) -> _Histories:
-    entries = read_ledger(day.state)
-    by_output: dict[str, list[Entry]] = {}
-    for entry in entries:
-        by_output.setdefault(entry.output, []).append(entry)
-    return _Histories(by_output, {(entry.stage, entry.session, entry.channel): entry for entry in entries})
-
-
-def _session_task(day: Day, session: Session, stage: Stage, config: Config, histories: _Histories) -> Task:
-    key = _key(stage, config, [session.the_file(pattern) for pattern in stage.reads])
-    output = session.output / object_name(stage.stem, stage.arguments(config))
-    return _judged(day, Task(stage, session, None, output, key, "todo", "", OBJECT_OVERHEAD_BYTES), histories)
-
-
-def _channel_tasks(
-    day: Day,
-    recording: Recording,
-    stages: Iterable[Stage],
-    channels: Selection | None,
-    config: Config,
-    histories: _Histories,
-) -> list[Task]:
-    session = recording.session
-    header_files = [recording.header.path, *sorted(session.input.glob("*.nev"))] if recording.header else []
-    keys = {stage.name: _key(stage, config, header_files) for stage in stages}
-    names = {stage.name: object_name(stage.stem, stage.arguments(config)) for stage in stages}
-    tasks: list[Task] = []
-    for channel in recording.channels.values():
-        if channels is not None and channel.number not in channels:
-            continue
-        folder = session.channel_folder(channel.array, channel.number)
-        for stage in stages:
-            if channel.raw_file and "rplraw" not in stage.reads:
-                tasks.append(_kept_source(stage, session, channel))
-                continue
-            key = _key(stage, config, [channel.raw_file]) if channel.raw_file else keys[stage.name]
-            size = OBJECT_OVERHEAD_BYTES + 4 * _output_samples(stage, recording, channel, config)
-            task = Task(stage, session, channel, folder / names[stage.name], key, "todo", "", size)
-            tasks.append(_judged(day, task, histories))
-    return tasks
-
-
-def _kept_source(stage: Stage, session: Session, channel: Channel) -> Task:
-    assert channel.raw_file
-    why = "its recording is gone: this file is what the others are made from"
-    return Task(stage, session, channel, channel.raw_file, {}, "kept", why, channel.raw_file.stat().st_size)
+def _inputs(paths: Iterable[Path]) -> dict[str, str]:
+    """Return what a key says of input files: by their kind the name, size and time of each."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise InputMissing(f"{path} is a link to nothing", hint="fetch the file that it stands for") from None
+        text = f"{path.name}, {status.st_size} bytes, changed {status.st_mtime_ns}"
+        found.setdefault(f"input {path.suffix}", []).append(text)
+    return {name: " and ".join(texts) for name, texts in found.items()}
 
 
 def _output_samples(stage: Stage, recording: Recording, channel: Channel, config: Config) -> int:
@@ -187,41 +280,15 @@ def _output_samples(stage: Stage, recording: Recording, channel: Channel, config
     return int(channel.n_samples * config.rpllfp.ResampleRate / recording.sampling_rate_hz) + 1
 
 
-def _key(stage: Stage, config: Config, inputs: Iterable[Path]) -> dict[str, str]:
-    """Return what decides whether the stage's output is up to date. Resources are not in it, they change no result."""
-    key: dict[str, str] = {}
-    for path in inputs:
-        status = path.stat()
-        key[f"input {path.suffix or path.name}"] = f"{path.name}, {status.st_size} bytes, changed {status.st_mtime_ns}"
-    key |= {f"parameter {name}": str(value) for name, value in stage.arguments(config).items()}
-    if stage.level == "channel" and config.input.accept_truncated:
-        key["parameter accept_truncated"] = "true"
-    return key | {"code": code_version(stage.code)}
+def _damage(channel: int, raw_file: Path) -> RaypipeError | None:
+    """Return what is wrong with a raw file, or None."""
+    from raypipe.io.datafield import open_data  # imports h5py, which a day with its .ns5 never needs
 
-
-def _judged(day: Day, task: Task, histories: _Histories) -> Task:
-    """Decide what is to be done about a task, from its file and the ledger."""
-    relative = task.output.relative_to(day.output).as_posix()
     try:
-        status = task.output.stat()
-    except FileNotFoundError:
-        return replace(task, why=_why_missing(task, relative, histories))
-    for entry in reversed(histories.by_output.get(relative, [])):
-        if (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns):
-            difference = changes(entry.key, task.key)
-            if difference:
-                return replace(task, why=difference)
-            return replace(task, state="done", why="up to date", size=status.st_size)
-    why = "changed by something else since" if relative in histories.by_output else "made by something else"
-    return replace(task, state="kept", why=f"{why}; --replace makes it again", size=status.st_size)
-
-
-def _why_missing(task: Task, relative: str, histories: _Histories) -> str:
-    if relative in histories.by_output:
-        return "was made, and is gone"
-    earlier = histories.by_task.get((task.stage.name, task.session.name, task.channel.number if task.channel else None))
-    # Other parameters, other file name: the earlier file stays, as it does in PyHipp.
-    return changes(earlier.key, task.key) if earlier else "not made yet"
+        open_data(raw_file)
+    except RaypipeError as error:
+        return type(error)(f"channel {channel}: {error.message}", hint=error.hint)
+    return None
 
 
 def _replaceable(task: Task) -> bool:

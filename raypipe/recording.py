@@ -10,6 +10,8 @@ from raypipe.errors import FormatError, UsageError
 from raypipe.io.nsx import NsxHeader, raw_channels, read_nsx_header
 
 RAW_RATE_HZ = 30000.0
+HIGHEST_CHANNEL = 10_000
+"""Far above any recorder's: a slip of the finger must not become a list of a billion channels."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Channel:
     column: int | None
     raw_file: Path | None
     n_samples: int
+    """How many; of a raw file about how many, judged by its size."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,12 @@ def find_recording(session: Session, settings: Input) -> Recording:
         raw = session.raw_files()
         if not raw:
             session.the_file("*.ns5")  # raises, and says what is missing
-        return Recording(
-            session, None, _from_raw_files(raw), (f"no .ns5: {len(raw)} channels are read from rplraw files",)
-        )
+        # Not opened: that takes long, and what is done needs none of them.
+        found = {
+            number: Channel(number, array, None, path, path.stat().st_size // 4)
+            for (array, number), path in raw.items()
+        }
+        return Recording(session, None, found, (f"no .ns5: {len(raw)} channels are read from rplraw files",))
     header = read_nsx_header(
         session.the_file("*.ns5"),
         accept_truncated=settings.accept_truncated,
@@ -92,15 +98,7 @@ def find_recording(session: Session, settings: Input) -> Recording:
 
 def parse_channels(text: str) -> Selection:
     """Return the channels of '1-32,40'. Raises `UsageError`."""
-    parts: list[range] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or not 1 <= int(first) <= int(last or first):
-            raise UsageError(
-                f"{part.strip()!r} is not a channel or a range of channels", hint="write --channels 1-32,40"
-            )
-        parts.append(range(int(first), int(last or first) + 1))
-    return Selection(tuple(parts))
+    return Selection(tuple(_range(part.strip()) for part in text.split(",")))
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -114,12 +112,14 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in runs)
 
 
-def _from_raw_files(raw: dict[tuple[int, int], Path]) -> dict[int, Channel]:
-    from raypipe.io.datafield import open_data  # imports h5py, which a day with its .ns5 never needs
-
-    return {
-        number: Channel(number, array, None, path, open_data(path).n_samples) for (array, number), path in raw.items()
-    }
+def _range(text: str) -> range:
+    first, dash, last = text.partition("-")
+    # Of isdigit's digits ² is none that int takes.
+    if not first.isdecimal() or (dash and not last.isdecimal()) or not 1 <= int(first) <= int(last or first):
+        raise UsageError(f"{text!r} is not a channel or a range of channels", hint="write --channels 1-32,40")
+    if int(last or first) > HIGHEST_CHANNEL:
+        raise UsageError(f"{text!r}: channel numbers end at {HIGHEST_CHANNEL}", hint="write --channels 1-32,40")
+    return range(int(first), int(last or first) + 1)
 
 
 def _notes(header: NsxHeader) -> list[str]:

@@ -104,5 +104,5 @@ def test_the_printed_settings_can_be_used(simulated: Path, tmp_path: Path) -> No
     assert {Path(task["output"]).name for task in tasks if task["stage"] == "rpllfp"} != {"rpllfp_6eca.hkl"}
     path.write_text("[rpllfp]\nResampleRate = 7000\n")
     shown = call("run", simulated, "--config", path, "--output", tmp_path, "--only", "rpllfp")
-    assert shown.returncode == 1
+    assert shown.returncode == 2
     assert "ResampleRate" in shown.stderr

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from raypipe.errors import UsageError
+from raypipe.stages.parameters import check_band, check_divides
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,7 @@ def design_bandpass(
     Source: PyHipp's butter(order/2, band/(rate/2), "bandpass") in filtfilt, whose edges are 3 * order samples.
     Raises UsageError, with the `names` of order and band, if there is no such filter.
     """
-    if order < 2 or order % 2:
-        raise UsageError(f"{names[0]} is {order}", hint=f"{names[0]} must be even and at least 2; the lab's is 8")
-    if not 0 < low_hz < high_hz < rate_hz / 2:
-        raise UsageError(
-            f"{names[1]} is {low_hz:g} to {high_hz:g} Hz at {rate_hz:g} samples per second",
-            hint=f"{names[1]} must be two frequencies, the lower first, above 0 and below {rate_hz / 2:g} Hz",
-        )
+    check_band(order, low_hz, high_hz, rate_hz, names=names)
     # scipy takes a second to import, and only what filters needs it.
     from scipy.signal import butter
 
@@ -63,11 +57,7 @@ def design_decimator(rate_hz: float, resample_rate_hz: float, *, name: str = "Re
     Source: scipy.signal.resample_poly's default, a Kaiser window (5.0) over 10 output samples to each side.
     Raises UsageError, with the `name` of the new rate, if the ratio is no whole number.
     """
-    if resample_rate_hz <= 0 or rate_hz % resample_rate_hz:
-        raise UsageError(
-            f"{name} is {resample_rate_hz:g}, of which the recording's rate of {rate_hz:g} is no whole multiple",
-            hint=f"choose a {name} that divides {rate_hz:g}; the lab's is 1000",
-        )
+    check_divides(resample_rate_hz, rate_hz, name=name)
     down = int(rate_hz // resample_rate_hz)
     if down == 1:
         return DecimatorDesign(np.ones(1), 1)

@@ -1,13 +1,26 @@
-"""Removes what raypipe made of a day, and nothing else: files that the ledger tells of and nobody changed since."""
+"""Removes what raypipe made of a day, and nothing else: files that the ledger tells of and nobody changed since.
+
+What cannot be made again is kept: without its `.ns5`, a session's raw copies are the recording.
+"""
 
 import shutil
-from collections.abc import Sequence
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
+from raypipe import lock
 from raypipe.day import Day
-from raypipe.ledger import forget, read_ledger
-from raypipe.lock import day_lock
+from raypipe.errors import NotWritable
+from raypipe.ledger import Entry, forget, prepare_state, read_ledger
+
+_RAW_STAGE = "rplsplit"
+_TEMPORARY = ".rpl*.hkl.*.tmp"
+_FOLDERS = ("array*", "array*/channel*")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -15,44 +28,153 @@ class Leftovers:
     """What `clean` would remove, and what it would leave although raypipe once made it."""
 
     remove: tuple[Path, ...]
+    """Outputs."""
+    scraps: tuple[Path, ...]
+    """Temporary files that a killed run left, and the folders with the logs of runs."""
+    gone: tuple[str, ...]
+    """What the ledger tells of and is not there any more: its lines go."""
     changed: tuple[Path, ...]
+    """Kept: something else changed them since."""
+    only_copies: tuple[Path, ...]
+    """Kept: raw copies whose recording is gone."""
     size: int
+    """Bytes of what would be removed."""
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to remove."""
+        return bool(self.remove or self.scraps or self.gone)
 
 
 def find_leftovers(day: Day, stages: Sequence[str] = ()) -> Leftovers:
-    """List the files that raypipe made, of all stages or of those in `stages`."""
-    remove: dict[Path, int] = {}
-    changed: dict[Path, None] = {}
-    for entry in reversed(read_ledger(day.state)):
-        path = day.output / entry.output
-        if (stages and entry.stage not in stages) or path in remove or not path.is_file():
+    """List the outputs of `stages`; with none given, all outputs and what else raypipe left of the day."""
+    remove: list[Path] = []
+    gone: list[str] = []
+    changed: list[Path] = []
+    only_copies: list[Path] = []
+    recordings = _recordings(day)
+    is_inside = cache(partial(_is_inside, top=day.output))  # a thousand files, in a few hundred folders
+    histories: dict[str, list[Entry]] = {}
+    for entry in read_ledger(day.state):
+        histories.setdefault(entry.output, []).append(entry)
+
+    for output, entries in sorted(histories.items()):
+        path = day.output / output
+        if (stages and entries[-1].stage not in stages) or not is_inside(path.parent):
             continue
-        status = path.stat()
-        if (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns):
-            remove[path] = status.st_size
-            changed.pop(path, None)
+        made = [entry for entry in entries if _is_as_made(path, entry)]
+        if not made:
+            # Something of that name may be a folder by now, or a link.
+            changed.append(path) if path.is_symlink() or path.exists() else gone.append(output)
+        elif made[-1].stage == _RAW_STAGE and not made[-1].key.get("input .ns5", "").startswith(
+            recordings.get(made[-1].session, ())
+        ):
+            only_copies.append(path)
         else:
-            changed[path] = None
-    return Leftovers(tuple(sorted(remove)), tuple(sorted(changed)), sum(remove.values()))
+            remove.append(path)
+
+    scraps = [] if stages else sorted(_find_scraps(day))
+    return Leftovers(
+        remove=tuple(remove),
+        scraps=tuple(scraps),
+        gone=() if stages else tuple(gone),
+        changed=tuple(changed),
+        only_copies=tuple(only_copies),
+        size=_size(remove) + _size(scraps),
+    )
 
 
-def clean(day: Day, leftovers: Leftovers) -> None:
-    """Remove the files, the folders that they leave empty, and with the last of them raypipe's own folder.
+def clean(day: Day, leftovers: Leftovers) -> Leftovers:
+    """Remove what `leftovers` lists if it is still so, the folders that this empties, and with the last raypipe's own.
 
-    Raises `Locked` while a run works on the day.
+    Returns what was removed. Raises `Locked` while a run works on the day, `NotWritable` where something cannot be
+    removed.
     """
-    with day_lock(day.state):
-        for path in leftovers.remove:
-            path.unlink(missing_ok=True)
-        forget(day.state, [path.relative_to(day.output).as_posix() for path in leftovers.remove])
-        for folder in sorted({path.parent for path in leftovers.remove}, reverse=True):
+    prepare_state(day.state)
+    with lock.day_lock(day.state):
+        now = find_leftovers(day)  # one was asked about a list, and a run may have come in between
+        remove, scraps = _still(leftovers.remove, now.remove), _still(leftovers.scraps, now.scraps)
+        gone = _still(leftovers.gone, now.gone)
+        removed = Leftovers(remove, scraps, gone, now.changed, now.only_copies, _size(remove) + _size(scraps))
+        try:
+            for path in remove:
+                path.unlink()
+            for path in scraps:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError as error:
+            raise NotWritable(
+                f"{error.filename} cannot be removed: {error.strerror}",
+                hint="see that you may write to its folder, then clean again: what is left is still known",
+            ) from error
+        if remove or gone:
+            forget(day.state, [*gone, *(path.relative_to(day.output).as_posix() for path in remove)])
+        for folder in {path.parent for path in (*remove, *scraps)}:
             _remove_empty(folder, day.output)
-        nothing_left = not read_ledger(day.state)
-    if nothing_left:
-        shutil.rmtree(day.state)
+        if not read_ledger(day.state) and not (day.state / "runs").exists():
+            _remove_state(day.state)
+    return removed
+
+
+def _recordings(day: Day) -> dict[str, tuple[str, ...]]:
+    """Return the recordings that are there, by session, each as it begins in a key (see `plan`): name and size.
+
+    Of another file in its place (a copy that was cut off, another recording) a raw copy is no copy.
+    """
+    return {
+        session.name: tuple(f"{path.name}, {path.stat().st_size} bytes" for path in _files(session.input, "*.ns5"))
+        for session in day.sessions
+    }
+
+
+def _is_as_made(path: Path, entry: Entry) -> bool:
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISREG(status.st_mode) and (status.st_size, status.st_mtime_ns) == (entry.size, entry.mtime_ns)
+
+
+def _is_inside(folder: Path, top: Path) -> bool:
+    """Whether a folder is really below `top`: a link or a `..` may lead anywhere."""
+    return ".." not in folder.parts and folder.resolve().is_relative_to(top.resolve())
+
+
+def _find_scraps(day: Day) -> Iterator[Path]:
+    for session in day.sessions:
+        for folder in (session.output, *(found for pattern in _FOLDERS for found in session.output.glob(pattern))):
+            if _is_inside(folder, day.output):
+                yield from _files(folder, _TEMPORARY)
+    runs = day.state / "runs"
+    if _is_inside(runs, day.output) and runs.is_dir():
+        yield from (path for path in runs.iterdir() if path.is_dir() and not path.is_symlink())
+
+
+def _files(folder: Path, pattern: str) -> Iterator[Path]:
+    return (path for path in folder.glob(pattern) if path.is_file())
+
+
+def _size(paths: Collection[Path]) -> int:
+    size = 0
+    for file in (file for path in paths for file in (path.rglob("*") if path.is_dir() else (path,))):
+        with suppress(FileNotFoundError):  # a run at work takes its temporary files away
+            size += file.lstat().st_size
+    return size
+
+
+def _still(listed: Sequence[_Item], now: Collection[_Item]) -> tuple[_Item, ...]:
+    kept = set(now)
+    return tuple(item for item in listed if item in kept)
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
-    while folder != top and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+    with suppress(OSError):  # not empty
+        while folder != top:
+            folder.rmdir()
+            folder = folder.parent
+
+
+def _remove_state(state: Path) -> None:
+    # The lock goes last: whoever takes a new one after that finds nothing that would still be touched.
+    for path in sorted(state.iterdir(), key=lambda path: path.name == lock.FILE_NAME):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with suppress(OSError):  # somebody has come
+        state.rmdir()

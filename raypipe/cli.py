@@ -82,11 +82,16 @@ def plan(
     memory: Memory = None,
     json: Json = False,
 ) -> None:
-    """Show what `run` would do: what is done, what is to do and why, bytes and memory. Changes nothing."""
+    """Show what `run` would do: what is done, what is to do and why, bytes and memory. Changes nothing.
+
+    Exit code 3 if the run would be refused for its memory.
+    """
     from raypipe import report
 
     made = _plan(day, only, skip, channels, output, config, no_raw, replace, cpus, memory)
     typer.echo(report.plan_json(made) if json else report.plan_text(made), nl=False)
+    if refused := report.refusal(made):
+        raise typer.Exit(refused.exit_code)
 
 
 @app.command(
@@ -109,7 +114,7 @@ def run(
     """Do what is to be done of a day. What is done already stays done: run it again after anything."""
     from raypipe import api, progress
     from raypipe.config import load_config
-    from raypipe.report import failures_text
+    from raypipe.report import failures_text, kept_text
 
     settings = _overridden(load_config(config), cpus, memory)
     with progress.shown("json" if json else settings.run.progress) as listeners:
@@ -125,6 +130,8 @@ def run(
         )
     if ended.failures and not json:
         typer.echo("\n" + failures_text(ended.failures), err=True, nl=False)
+    if not json and (kept := kept_text(ended.plan)):
+        typer.echo(kept, err=True)
     raise typer.Exit(ended.exit_code)
 
 
@@ -141,7 +148,7 @@ def status(
     no_raw: NoRaw = False,
     json: Json = False,
 ) -> None:
-    """Show what is there and what is missing, by array and channel. Exit code 1 if anything is missing."""
+    """Show what is there and what is missing, by array and channel. Exit code 1 if anything is missing or damaged."""
     from raypipe import report
     from raypipe.status import status_of
 
@@ -161,29 +168,40 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go, and remove nothing.")] = False,
 ) -> None:
-    """Remove what raypipe made (all of it, or of some stages), and nothing else; asks first."""
+    """Remove what raypipe made (all of it, or of some stages), and nothing else; asks first.
+
+    Raw copies of a session whose .ns5 is gone are kept: they are the recording.
+    """
     from raypipe import clean as cleaning
     from raypipe.day import find_day
     from raypipe.memory import in_gb
     from raypipe.stages import choose_stages
 
     found_day = find_day(day, output)
-    leftovers = cleaning.find_leftovers(found_day, [stage.name for stage in choose_stages(tuple(only or ()))])
+    stages = [stage.name for stage in choose_stages(tuple(only))] if only else []
+
+    def described(what: cleaning.Leftovers) -> str:
+        text = f"{len(what.remove)} files, {in_gb(what.size)}, of {found_day.title}"
+        text += f", with {len(what.scraps)} temporary files and logs of runs" if what.scraps else ""
+        return text + (f", with {len(what.gone)} lines about files that are gone" if what.gone else "")
+
+    leftovers = cleaning.find_leftovers(found_day, stages)
     for path in leftovers.changed:
         typer.echo(f"kept, changed since raypipe made it: {path}", err=True)
-    if not leftovers.remove:
-        typer.echo("nothing of raypipe's is there")
+    for path in leftovers.only_copies:
+        typer.echo(f"kept, its recording (.ns5) is gone and this is the only copy: {path}", err=True)
+    if not leftovers:
+        kept = leftovers.changed or leftovers.only_copies
+        typer.echo(f"nothing {'else ' if kept else ''}of raypipe's is there")
         return
-    what = f"{len(leftovers.remove)} files, {in_gb(leftovers.size)}, of {found_day.title}"
     if dry_run:
-        for path in leftovers.remove:
+        for path in (*leftovers.remove, *leftovers.scraps):
             typer.echo(str(path))
-        typer.echo(f"would remove {what}")
+        typer.echo(f"would remove {described(leftovers)}")
         return
-    if not yes and not typer.confirm(f"Remove {what}?"):
+    if not yes and not typer.confirm(f"Remove {described(leftovers)}?"):
         raise typer.Exit(1)
-    cleaning.clean(found_day, leftovers)
-    typer.echo(f"removed {what}")
+    typer.echo(f"removed {described(cleaning.clean(found_day, leftovers))}")
 
 
 @app.command(
@@ -214,7 +232,7 @@ def simulate(
     settings = SimulateSettings(
         subject=subject,
         day=day,
-        channels=int(channels) if channels.isdigit() else parse_channels(channels).numbers,
+        channels=int(channels) if channels.isdecimal() else parse_channels(channels).numbers,
         seconds=seconds,
         eye_seconds=eye_seconds,
         trials=trials,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from raypipe.errors import InputMissing, NotADay
+from raypipe.errors import InputMissing, NotADay, UsageError
 
 STATE_FOLDER = ".raypipe"
 _SESSION = re.compile(r"session(eye|\d+)")
@@ -88,14 +88,14 @@ class Day:
 def find_day(path: Path, output: Path | None = None) -> Day:
     """Return the day at `path`; with `output`, what is made goes to `output/<subject>/<day>`.
 
-    Raises `NotADay` with the nearest thing that would be one.
+    Raises `NotADay` with the nearest thing that would be one, `UsageError` for an `output` that is no folder.
     """
-    folder = path.expanduser().resolve()
+    folder = _absolute(path)
     if not folder.is_dir():
         raise NotADay(f"no folder {path}", hint="give the folder of a day, as data/picasso/20181105")
     if _SESSION.fullmatch(folder.name) and folder.parent.name.isdigit():
         raise NotADay(f"{path} is a session", hint=f"give its day: {folder.parent}")
-    day = Day(folder, folder if output is None else output.expanduser().resolve() / folder.parent.name / folder.name)
+    day = Day(folder, folder if output is None else _output_root(output) / folder.parent.name / folder.name)
     if folder.name.isdigit() and day.sessions:
         return day
     days = sorted(found.parent for found in (*folder.glob("*/session*"), *folder.glob("*/*/session*")))
@@ -114,6 +114,20 @@ def find_day(path: Path, output: Path | None = None) -> Day:
         f"{path} holds no session: neither session01 nor sessioneye",
         hint="put each recording into a folder session01, session02, ..., sessioneye",
     )
+
+
+def _absolute(path: Path) -> Path:
+    """Make a path absolute, but keep links: a day that is a link has the link's name and subject."""
+    path = path.expanduser().absolute()
+    return path.resolve() if ".." in path.parts else path  # what is above a link, only the file system knows
+
+
+def _output_root(path: Path) -> Path:
+    root = _absolute(path)
+    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not nearest.is_dir():
+        raise UsageError(f"--output {path}: {nearest} is a file", hint="give a folder; it is made if it is not there")
+    return root
 
 
 def _shortest(found: Path, path: Path, folder: Path) -> Path:

@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 
 from raypipe.errors import NotWritable
+from raypipe.io.publish import write_whole
+from raypipe.lock import share
 
 FILE_NAME = "ledger.jsonl"
 
@@ -57,8 +59,10 @@ def append_entries(state: Path, entries: Iterable[Entry]) -> None:
     """Append `entries` and sync them to the disk."""
     lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
     with (state / FILE_NAME).open("ab+") as file:
+        if not file.tell():
+            share(file.fileno())
         # A line cut off by a crash must not swallow the next one.
-        if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+        elif os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
             lines = b"\n" + lines
         file.write(lines)
         file.flush()
@@ -66,12 +70,14 @@ def append_entries(state: Path, entries: Iterable[Entry]) -> None:
 
 
 def forget(state: Path, outputs: Iterable[str]) -> None:
-    """Rewrite the ledger without `outputs` (which were deleted)."""
+    """Rewrite the ledger without `outputs` (which were deleted): the old one or the new one is there, never less.
+
+    Raises `WriteFailed`.
+    """
     gone = set(outputs)
     kept = [entry for entry in read_ledger(state) if entry.output not in gone]
-    temporary = state / f".{FILE_NAME}.{os.getpid()}.tmp"
-    temporary.write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in kept))
-    temporary.replace(state / FILE_NAME)
+    write_whole(state / FILE_NAME, b"".join(msgspec.json.encode(entry) + b"\n" for entry in kept))
+    share(state / FILE_NAME)
 
 
 def prepare_state(state: Path) -> None:

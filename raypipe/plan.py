@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from raypipe.code import code_version
-from raypipe.config import Config
+from raypipe.config import Config, parse_bytes
 from raypipe.day import Day, Session
 from raypipe.errors import InputMissing, RaypipeError, UsageError
 from raypipe.io.objects import object_name
@@ -103,6 +103,8 @@ def make_plan(
     Raises `UsageError` for a channel that no session has and for parameters that cannot be meant; what is wrong with a
     single session or channel becomes a `Problem`.
     """
+    if config.run.memory:
+        parse_bytes(config.run.memory)  # nonsense is refused, whether or not there is anything to do
     planner = _Planner(day, config, stages, channels, replace_foreign)
     for session in day.sessions:
         planner.add(session)

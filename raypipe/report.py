@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from raypipe.errors import RaypipeError
+from raypipe.errors import Refused
 from raypipe.events import TaskFailed
 from raypipe.memory import Budget, in_gb
 from raypipe.plan import Plan, Task
 from raypipe.recording import ranges
-from raypipe.status import Status
+from raypipe.status import LAB_COUNT, Row, Status
 
 _SHOWN_REASONS = 20
 
@@ -60,7 +60,7 @@ def plan_json(plan: Plan) -> str:
             "counts": {state: plan.counts[state] for state in ("done", "todo", "kept")},
             "bytes_to_write": plan.bytes_to_write,
             "memory": None if budget is None else {name: getattr(budget, name) for name in budget.__dataclass_fields__},
-            "refused": refused,
+            "refused": refused.message if plan.todo and refused else "",
             "tasks": [
                 {
                     "stage": task.stage.name,
@@ -77,6 +77,20 @@ def plan_json(plan: Plan) -> str:
             "problems": _problems(plan),
         }
     )
+
+
+def refusal(plan: Plan) -> Refused | None:
+    """Return why a run of the plan would be refused for its memory, or None."""
+    return _budget(plan)[1] if plan.todo else None
+
+
+def kept_text(plan: Plan) -> str:
+    """Say how many files are kept for being somebody else's; nothing if there are none."""
+    kept = plan.replaceable
+    changed = sum(task.changed_since for task in kept)
+    parts = [(changed, "changed by something else since"), (len(kept) - changed, "made by something else")]
+    said = ", ".join(f"{number} {what}" for number, what in parts if number)
+    return f"kept as found: {len(kept)} ({said}); --replace makes them again" if kept else ""
 
 
 def failures_text(failures: Sequence[TaskFailed]) -> str:
@@ -104,16 +118,22 @@ def status_text(status: Status, plan: Plan) -> str:
     for heading in ("session", "array", "stage"):
         table.add_column(heading)
     table.add_column("there", justify="right")
-    table.add_column("missing channels")
+    for heading in ("missing", "damaged", "changed"):
+        table.add_column(heading)
     for row in status.rows:
-        missing = ranges(row.missing) if row.array else "missing" if row.missing else ""
-        total = len(row.there) + len(row.missing)
         array = f"{row.array:02d}" if row.array else ""
-        table.add_row(row.session, array, row.stage, f"{len(row.there)} of {total}", missing)
+        lists = (_places(row, numbers) for numbers in (row.missing, row.damaged, row.changed))
+        table.add_row(row.session, array, row.stage, f"{len(row.there)} of {row.expected}", *lists)
     text = StringIO()
     _print(text, table)
     for problem in plan.problems:
         text.write(f"\nPROBLEM  {problem.error}\n")
+    if any(row.damaged for row in status.rows):
+        text.write("\ndamaged: empty, or no HDF5 file\n")
+    if any(row.changed for row in status.rows):
+        text.write("\nchanged: not as raypipe made them; `raypipe run --replace` makes them again\n")
+    others = ", ".join(f"{number} {name}_*.hkl" for name, number in status.others.items())
+    text.write(f"\n{LAB_COUNT}; made by other means there are {others}\n")
     text.write(f"\n{status.there} of {status.expected} objects are there{', complete' if status.complete else ''}\n")
     return text.getvalue()
 
@@ -126,6 +146,7 @@ def status_json(status: Status, plan: Plan) -> str:
             "there": status.there,
             "expected": status.expected,
             "complete": status.complete,
+            "others": status.others,
             "rows": [{name: getattr(row, name) for name in row.__dataclass_fields__} for row in status.rows],
             "problems": _problems(plan),
         }
@@ -134,9 +155,13 @@ def status_json(status: Status, plan: Plan) -> str:
 
 def _summary(plan: Plan) -> str:
     if not plan.todo:
-        return "nothing to do" + ("" if not plan.problems else ", but see the problems above")
+        text = "nothing to do" + ("" if not plan.problems else ", but see the problems above")
+        return "\n".join(filter(None, (text, kept_text(plan))))
     budget, refused = _budget(plan)
     head = f"{len(plan.todo)} outputs to make, {in_gb(plan.bytes_to_write)} to write"
+    kept = kept_text(plan)
+    if kept:
+        head = f"{head}\n{kept}"
     if budget is None:
         return f"{head}\nwould be REFUSED: {refused}"
     return (
@@ -146,13 +171,18 @@ def _summary(plan: Plan) -> str:
     )
 
 
-def _budget(plan: Plan) -> tuple[Budget | None, str]:
+def _budget(plan: Plan) -> tuple[Budget | None, Refused | None]:
     from raypipe.run import budget_of
 
     try:
-        return budget_of(plan), ""
-    except RaypipeError as error:
-        return None, str(error)
+        return budget_of(plan), None
+    except Refused as error:
+        return None, error
+
+
+def _places(row: Row, numbers: Sequence[int]) -> str:
+    """Write channel numbers; of a session's own object only whether it is meant."""
+    return ranges(numbers) if row.array else "yes" if numbers else ""
 
 
 def _reasons(plan: Plan) -> list[str]:
@@ -180,7 +210,13 @@ def _by_stage(tasks: Iterable[Task]) -> dict[tuple[str, str], list[Task]]:
 
 def _problems(plan: Plan) -> list[dict[str, Any]]:
     return [
-        {"session": each.session, "stages": each.stages, "error": each.error.message, "hint": each.error.hint}
+        {
+            "session": each.session,
+            "channel": each.channel,
+            "stages": each.stages,
+            "error": each.error.message,
+            "hint": each.error.hint,
+        }
         for each in plan.problems
     ]
 

@@ -1,6 +1,7 @@
 """The command line as a user meets it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,10 @@ def test_the_verbs_the_exit_codes_and_completion_are_in_the_help() -> None:
         (["run", "DAY", "--only", "rplfp"], 2, "did you mean rpllfp?"),
         (["run", "DAY", "--channels", "x"], 2, "--channels 1-32,40"),
         (["run", "DAY", "--channels", "200"], 2, "no session has channel 200"),
+        (["run", "DAY", "--channels", ""], 2, "not a channel"),
+        (["run", "DAY", "--channels", "²"], 2, "not a channel"),
+        (["run", "DAY", "--output", "FILE"], 2, "is a file"),
+        (["plan", "DAY", "--memory", "nonsense"], 2, "not an amount of memory"),
         (["run", "DAY", "--memory", "10MB", "--output", "OUT"], 3, "10 MB are allowed"),
         (["run", "DAY", "--memory", "9000GB", "--output", "OUT"], 3, "more than the"),
         (["run", "DAY", "--config", "nowhere.toml"], 2, "no configuration file"),
@@ -49,12 +54,22 @@ def test_the_verbs_the_exit_codes_and_completion_are_in_the_help() -> None:
 def test_what_is_wrong_is_said_once(
     simulated: Path, tmp_path: Path, arguments: list[str], code: int, says: str
 ) -> None:
-    given = [{"DAY": str(simulated), "OUT": str(tmp_path / "out")}.get(word, word) for word in arguments]
+    given = [
+        {"DAY": str(simulated), "OUT": str(tmp_path / "out"), "FILE": __file__}.get(word, word) for word in arguments
+    ]
     shown = call(*given)
     assert shown.returncode == code, shown.stderr
     assert says in shown.stderr
     assert "Traceback" not in shown.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_that_would_be_refused_is_shown(simulated: Path) -> None:
+    shown = call("plan", simulated, "--memory", "10MB")
+    assert (shown.returncode, shown.stderr) == (3, "")
+    assert "62 outputs to make" in shown.stdout
+    assert "would be REFUSED" in shown.stdout
+    assert "10 MB are allowed" in json.loads(call("plan", simulated, "--memory", "10MB", "--json").stdout)["refused"]
 
 
 def test_a_days_life(simulated: Path, tmp_path: Path) -> None:
@@ -82,6 +97,15 @@ def test_a_days_life(simulated: Path, tmp_path: Path) -> None:
     assert "nothing to do" in call("run", simulated, *options).stderr
     events = [json.loads(line) for line in call("run", simulated, *options, "--json").stdout.splitlines()]
     assert [event["event"] for event in events] == ["RunEnded"]
+    changed = tmp_path / "picasso/20181105/session01/array01/channel009/rpllfp_6eca.hkl"
+    whole = changed.read_bytes()
+    times = (changed.stat().st_atime_ns, changed.stat().st_mtime_ns)
+    changed.write_bytes(whole[:100])
+    last = "kept as found: 1 (1 changed by something else since); --replace makes them again"
+    assert call("run", simulated, *options).stderr.splitlines()[-1] == last
+    assert call("plan", simulated, *options).stdout.splitlines()[-1] == last
+    changed.write_bytes(whole)
+    os.utime(changed, ns=times)
     plan = json.loads(call("plan", simulated, *options, "--json").stdout)
     assert plan["counts"] == {"done": 14, "todo": 0, "kept": 0}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from raypipe.day import find_day
-from raypipe.errors import InputMissing, NotADay
+from raypipe.errors import InputMissing, NotADay, UsageError
 
 
 def make(root: Path, *folders: str) -> Path:
@@ -53,6 +53,28 @@ def test_what_is_not_a_day_says_what_would_be(tmp_path: Path, folder: str, messa
     assert message in error.value.message
     assert hint in error.value.hint
     assert error.value.exit_code == 2
+
+
+def test_a_day_that_is_a_link_keeps_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "disk7/recording-a/session01", "picasso", "elsewhere")
+    (tmp_path / "picasso/20181105").symlink_to(tmp_path / "disk7/recording-a")
+    (tmp_path / "results").symlink_to(tmp_path / "elsewhere")
+    day = find_day(tmp_path / "picasso/20181105", tmp_path / "results")
+    assert (day.title, [session.name for session in day.sessions]) == ("picasso/20181105", ["session01"])
+    assert day.output == tmp_path / "results/picasso/20181105"
+    monkeypatch.chdir(tmp_path / "picasso")
+    assert find_day(Path("20181105")).input == tmp_path / "picasso/20181105"
+    with pytest.raises(NotADay, match="not a day"):
+        find_day(tmp_path / "picasso/20181105/../recording-a")
+
+
+def test_output_is_a_folder(tmp_path: Path) -> None:
+    make(tmp_path, "picasso/20181105/session01")
+    (tmp_path / "file").touch()
+    for output in ("file", "file/below"):
+        with pytest.raises(UsageError, match="is a file") as error:
+            find_day(tmp_path / "picasso/20181105", tmp_path / output)
+        assert error.value.exit_code == 2
 
 
 def test_one_file_is_meant(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 from raypipe.errors import Locked, NotWritable
@@ -67,3 +69,34 @@ def test_the_lock_names_its_owner_and_goes_with_it(tmp_path: Path) -> None:
         assert (tmp_path / "lock.json").exists()
     with day_lock(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(37, "No locks available")])
+def test_a_day_that_cannot_be_locked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    def refuse(lock: filelock.BaseFileLock) -> None:
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with pytest.raises(NotWritable, match=f"cannot be locked: {error.strerror}") as refused, day_lock(tmp_path):
+        pass
+    assert "--output" in refused.value.hint
+
+
+def test_lab_mates_may_write_to_the_lock_and_the_ledger(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with day_lock(tmp_path):
+            append_entries(tmp_path, [entry("a")])
+    finally:
+        os.umask(before)
+    for name in ("lock", FILE_NAME):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o664
+
+
+def test_another_users_note_of_a_killed_run_is_replaced(tmp_path: Path) -> None:
+    """Its rights are not ours, but the folder's are: so it is a new file."""
+    (tmp_path / "lock.json").write_text("{}")
+    (tmp_path / "kept.json").hardlink_to(tmp_path / "lock.json")
+    with day_lock(tmp_path):
+        assert str(os.getpid()) in (tmp_path / "lock.json").read_text()
+    assert (tmp_path / "kept.json").read_text() == "{}"

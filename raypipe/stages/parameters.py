@@ -40,11 +40,13 @@ def check_divides(resample_rate_hz: float, rate_hz: float, *, name: str = "Resam
 
 def _check_lfp(args: Mapping[str, Any], rate_hz: float) -> None:
     check_divides(args["ResampleRate"], rate_hz)
-    check_band(args["LFPOrder"], *args["LowPassFrequency"], args["ResampleRate"], names=LFP_BAND)
+    low_hz, high_hz = args["LowPassFrequency"]
+    check_band(args["LFPOrder"], low_hz, high_hz, args["ResampleRate"], names=LFP_BAND)
 
 
 def _check_high_pass(args: Mapping[str, Any], rate_hz: float) -> None:
-    check_band(args["HighOrder"], *args["HighPassFrequency"], rate_hz, names=HIGH_PASS_BAND)
+    low_hz, high_hz = args["HighPassFrequency"]
+    check_band(args["HighOrder"], low_hz, high_hz, rate_hz, names=HIGH_PASS_BAND)
 
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any], float], None]] = {

@@ -1,0 +1,110 @@
+"""What is there of a day, what is missing, what is no longer as it was made."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import raypipe
+from raypipe import report
+from raypipe.ledger import Entry, append_entries, prepare_state
+from raypipe.plan import Plan
+from raypipe.status import Row, Status, status_of
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+@pytest.fixture
+def made(day: Path) -> Path:
+    """A day of which channels 9 and 10 of both sessions look as if raypipe had made them."""
+    plan = raypipe.plan_day(day, channels="9,10")
+    prepare_state(plan.day.state)
+    for task in plan.tasks:
+        task.output.parent.mkdir(parents=True, exist_ok=True)
+        task.output.write_bytes(SIGNATURE + b"and so on")
+        status = task.output.stat()
+        relative = task.output.relative_to(plan.day.output).as_posix()
+        who = (task.stage.name, task.session.name, task.channel.number if task.channel else None)
+        entry = Entry(relative, *who, task.key, status.st_size, status.st_mtime_ns, "", "", "")
+        append_entries(plan.day.state, [entry])
+    return day
+
+
+def row_of(status: Status, session: str, array: int, stage: str) -> Row:
+    return next(row for row in status.rows if (row.session, row.array, row.stage) == (session, array, stage))
+
+
+def shown(plan: Plan) -> str:
+    return report.status_text(status_of(plan), plan)
+
+
+def test_there_and_missing(made: Path) -> None:
+    status = status_of(raypipe.plan_day(made))
+    assert row_of(status, "session01", 1, "rpllfp") == Row(
+        "session01", 1, "rpllfp", there=(9, 10), missing=(1, 2, 3), damaged=(), changed=()
+    )
+    assert (status.there, status.expected, status.complete) == (14, 62, False)
+    status = status_of(raypipe.plan_day(made, channels="9"))
+    assert (status.there, status.expected, status.complete) == (8, 8, True)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(SIGNATURE)
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def overwritten(path: Path) -> None:
+    path.write_bytes(b"something else")
+
+
+@pytest.mark.parametrize(("harm", "damaged"), [(cut, ()), (emptied, (9,)), (overwritten, (9,))])
+def test_what_was_changed_or_is_no_object_is_shown(
+    made: Path, harm: Callable[[Path], None], damaged: tuple[int, ...]
+) -> None:
+    harm(made / "session01" / "array01" / "channel009" / "rpllfp_6eca.hkl")
+    plan = raypipe.plan_day(made, channels="9,10")
+    status = status_of(plan)
+    row = row_of(status, "session01", 1, "rpllfp")
+    assert (row.damaged, row.changed) == (damaged, (9,))
+    assert (status.there, status.expected, status.complete) == (14 - len(damaged), 14, not damaged)
+    text = shown(plan)
+    assert "changed: not as raypipe made them" in text
+    assert ("damaged: empty, or no HDF5 file" in text) == bool(damaged)
+    rows = json.loads(report.status_json(status, plan))["rows"]
+    assert next(each for each in rows if each["changed"])["damaged"] == list(damaged)
+
+
+def test_the_count_of_the_lab_is_explained(made: Path) -> None:
+    assert "5 + 6n" in shown(raypipe.plan_day(made))
+    assert "this version makes 2 + 6n" in shown(raypipe.plan_day(made))
+    assert "0 unity_*.hkl, 0 eyelink_*.hkl" in shown(raypipe.plan_day(made))
+    for name in ("session01/unity_71bf.hkl", "session01/eyelink_24d5.hkl", "sessioneye/eyelink_24d5.hkl"):
+        (made / name).touch()
+    plan = raypipe.plan_day(made, channels="9")
+    assert "1 unity_*.hkl, 2 eyelink_*.hkl" in shown(plan)
+    assert shown(plan).splitlines()[-1] == "8 of 8 objects are there, complete"
+    assert json.loads(report.status_json(status_of(plan), plan))["others"] == {"unity": 1, "eyelink": 2}
+    elsewhere = raypipe.plan_day(made, output=made.parents[1] / "out")
+    assert status_of(elsewhere).others == {"unity": 1, "eyelink": 2}
+
+
+def test_what_is_kept_is_counted(made: Path) -> None:
+    (made / "session01" / "array01" / "channel009" / "rpllfp_6eca.hkl").write_bytes(SIGNATURE)
+    (made / ".raypipe" / "ledger.jsonl").write_text(
+        "".join(
+            line
+            for line in (made / ".raypipe" / "ledger.jsonl").read_text().splitlines(keepends=True)
+            if "channel010/rpllfp" not in line
+        )
+    )
+    plan = raypipe.plan_day(made, channels="9,10")
+    last = report.plan_text(plan).splitlines()[-1]
+    assert last == (
+        "kept as found: 3 (1 changed by something else since, 2 made by something else); --replace makes them again"
+    )
+    assert last == report.kept_text(plan)
+    assert report.kept_text(raypipe.plan_day(made, channels="9,10", replace=True)) == ""

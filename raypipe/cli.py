@@ -155,7 +155,7 @@ def status(
     made = _plan(day, only, skip, channels, output, config, no_raw, False, None, None)
     found = status_of(made)
     typer.echo(report.status_json(found, made) if json else report.status_text(found, made), nl=False)
-    raise typer.Exit(0 if found.complete and not made.problems else 1)
+    raise typer.Exit(0 if found.complete else 1)
 
 
 @app.command(

@@ -55,7 +55,13 @@ class Problem:
     session: str
     stages: tuple[str, ...]
     error: RaypipeError
-    channel: int | None = None
+    tasks: tuple[Task, ...] = ()
+    """What cannot be done of a channel; of a whole session it is not known what there would be to do."""
+
+    @property
+    def channel(self) -> int | None:
+        """The channel, if it is one channel's problem."""
+        return next((task.channel.number for task in self.tasks if task.channel), None)
 
 
 @dataclass(frozen=True)
@@ -192,11 +198,11 @@ class _Planner:
                     tasks.append(self._task(stage, session, channel, self._origin(channel.raw_file), n_samples))
                 else:
                     self.tasks.append(self._source(stage, session, channel, channel.raw_file))
-            todo = [task for task in tasks if task.state == "todo"]
+            todo = tuple(task for task in tasks if task.state == "todo")
             # Opening files is slow: only those that something is to be made of.
             if todo and (error := _damage(channel.number, channel.raw_file)):
                 stages = tuple(task.stage.name for task in todo)
-                self.problems.append(Problem(session.name, stages, error, channel.number))
+                self.problems.append(Problem(session.name, stages, error, todo))
                 tasks = [task for task in tasks if task.state != "todo"]
             self.tasks += tasks
 
@@ -216,9 +222,11 @@ class _Planner:
         )
 
     def _source(self, stage: Stage, session: Session, channel: Channel, raw_file: Path) -> Task:
-        state: State = "done" if self._entry(raw_file) else "kept"
+        as_made = self._entry(raw_file) is not None
+        state: State = "done" if as_made else "kept"
         why = "its recording is gone: this file is what the others are made from"
-        return Task(stage, session, channel, raw_file, {}, state, why, raw_file.stat().st_size)
+        changed = not as_made and self._relative(raw_file) in self._ledger
+        return Task(stage, session, channel, raw_file, {}, state, why, raw_file.stat().st_size, changed)
 
     def _judged(self, task: Task) -> Task:
         """Decide what is to be done about a task, from its file and the ledger."""

@@ -131,7 +131,8 @@ def status_text(status: Status, plan: Plan) -> str:
     if any(row.damaged for row in status.rows):
         text.write("\ndamaged: empty, or no HDF5 file\n")
     if any(row.changed for row in status.rows):
-        text.write("\nchanged: not as raypipe made them; `raypipe run --replace` makes them again\n")
+        mended = "; `raypipe run --replace` makes them again" if plan.replaceable else ""
+        text.write(f"\nchanged: not as raypipe made them{mended}\n")
     others = ", ".join(f"{number} {name}_*.hkl" for name, number in status.others.items())
     text.write(f"\n{LAB_COUNT}; made by other means there are {others}\n")
     text.write(f"\n{status.there} of {status.expected} objects are there{', complete' if status.complete else ''}\n")

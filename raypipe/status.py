@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raypipe.day import Session
-from raypipe.plan import Plan, Task
+from raypipe.plan import Plan, Problem, Task
 
 LAB_COUNT = (
     "the lab counts 5 + 6n objects for one navigation session and n channels;"
@@ -47,6 +47,8 @@ class Status:
     day: str
     rows: tuple[Row, ...]
     others: Mapping[str, int]
+    problems: tuple[Problem, ...]
+    """What cannot be planned; of a whole session it is not known what would be missing."""
 
     @property
     def there(self) -> int:
@@ -60,8 +62,8 @@ class Status:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing or damaged."""
-        return self.there == self.expected
+        """Whether nothing is missing or damaged, as far as it can be told."""
+        return self.there == self.expected and not self.problems
 
 
 def status_of(plan: Plan) -> Status:
@@ -70,12 +72,12 @@ def status_of(plan: Plan) -> Status:
     Only the first bytes of a file are read: that it is whole inside is for `raypipe.load` to find out.
     """
     places: dict[tuple[str, int, str], list[Task]] = {}
-    for task in plan.tasks:
+    for task in (*plan.tasks, *(task for problem in plan.problems for task in problem.tasks)):
         place = (task.session.name, task.channel.array if task.channel else 0, task.stage.name)
         places.setdefault(place, []).append(task)
     rows = [_row(place, tasks) for place, tasks in sorted(places.items(), key=lambda item: item[0][:2])]
     others = {name: sum(_count(session, name) for session in plan.day.sessions) for name in _MADE_ELSEWHERE}
-    return Status(plan.day.title, tuple(rows), others)
+    return Status(plan.day.title, tuple(rows), others, plan.problems)
 
 
 def _row(place: tuple[str, int, str], tasks: Iterable[Task]) -> Row:

@@ -78,6 +78,30 @@ def test_what_was_changed_or_is_no_object_is_shown(
     assert next(each for each in rows if each["changed"])["damaged"] == list(damaged)
 
 
+def test_a_damaged_raw_copy_without_its_recording_leaves_nothing_complete(made: Path) -> None:
+    for recording in made.glob("session*/*.ns5"):
+        recording.unlink()
+    assert status_of(raypipe.plan_day(made)).complete
+    channel = made / "session01" / "array01" / "channel009"
+    cut(channel / "rplraw_d41d.hkl")
+    (channel / "rpllfp_6eca.hkl").unlink()
+    plan = raypipe.plan_day(made)
+    status = status_of(plan)
+    assert row_of(status, "session01", 1, "rplsplit").changed == (9,)
+    assert row_of(status, "session01", 1, "rpllfp").missing == (9,)
+    assert row_of(status, "session01", 1, "rplhighpass").there == (9, 10)
+    assert (status.there, status.expected, status.complete) == (13, 14, False)
+    assert "complete" not in shown(plan)
+    assert "--replace" not in shown(plan), "there is nothing to make it from"
+
+
+def test_a_session_of_which_nothing_is_known_is_not_complete(made: Path) -> None:
+    next(made.glob("session01/*.ns5")).write_bytes(b"nonsense")
+    plan = raypipe.plan_day(made, channels="9")
+    assert not status_of(plan).complete
+    assert "complete" not in shown(plan)
+
+
 def test_the_count_of_the_lab_is_explained(made: Path) -> None:
     assert "5 + 6n" in shown(raypipe.plan_day(made))
     assert "this version makes 2 + 6n" in shown(raypipe.plan_day(made))

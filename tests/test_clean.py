@@ -68,6 +68,16 @@ def test_everything_of_raypipes_goes(a_day: Day) -> None:
     assert not a_day.state.exists()
 
 
+def test_the_command_line_says_what_else_goes(a_day: Day) -> None:
+    (temporary := a_day.output / CHANNEL / ".rplraw_d41d.hkl.run.tmp").write_bytes(b"half")
+    (a_day.output / RAW).unlink()
+    shown = CliRunner().invoke(app, ["clean", str(a_day.input), "--dry-run"]).stdout
+    assert shown.splitlines()[:-1] == [str(a_day.output / LFP), str(temporary)]
+    for said in ("would remove 1 files", "1 temporary files and logs of runs", "1 lines about files that are gone"):
+        assert said in shown
+    assert temporary.exists()
+
+
 def test_only_a_stage_leaves_the_rest_and_the_ledger(a_day: Day) -> None:
     clean(a_day, find_leftovers(a_day, ["rplsplit"]))
     assert {RAW, LFP} & files(a_day) == {LFP}

@@ -138,11 +138,16 @@ def _is_inside(folder: Path, top: Path) -> bool:
     return ".." not in folder.parts and folder.resolve().is_relative_to(top.resolve())
 
 
-def _find_scraps(day: Day) -> Iterator[Path]:
+def temporary_files(day: Day) -> Iterator[Path]:
+    """Find what a killed run left of unfinished outputs; links that lead out of the day are not followed."""
     for session in day.sessions:
         for folder in (session.output, *(found for pattern in _FOLDERS for found in session.output.glob(pattern))):
             if _is_inside(folder, day.output):
                 yield from _files(folder, _TEMPORARY)
+
+
+def _find_scraps(day: Day) -> Iterator[Path]:
+    yield from temporary_files(day)
     runs = day.state / "runs"
     if _is_inside(runs, day.output) and runs.is_dir():
         yield from (path for path in runs.iterdir() if path.is_dir() and not path.is_symlink())

@@ -61,7 +61,7 @@ def _start(budget: Budget, cpus: int, folder: Path) -> None:
             address="local",  # whatever RAY_ADDRESS says
             num_cpus=cpus,
             object_store_memory=budget.object_store,
-            _memory=budget.total,
+            _memory=budget.asked_for,
             _temp_dir=str(folder),
             include_dashboard=False,
             configure_logging=False,

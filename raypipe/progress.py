@@ -106,7 +106,7 @@ def _line(event: Event) -> str:
 
 def _summary(event: RunEnded) -> str:
     if event.outcome == "done" and not event.done:
-        return "nothing to do: everything is up to date"
+        return "nothing to do"
     text = f"{event.outcome}: {event.done} outputs, {in_gb(event.bytes_written)} in {event.seconds:.1f} s"
     return text + (f", {event.failed} failed" if event.failed else "")
 

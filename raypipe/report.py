@@ -80,7 +80,7 @@ def plan_json(plan: Plan) -> str:
 
 
 def refusal(plan: Plan) -> Refused | None:
-    """Return why a run of the plan would be refused for its memory, or None."""
+    """Return why a run of the plan would be refused (memory, disk), or None."""
     return _budget(plan)[1] if plan.todo else None
 
 
@@ -173,10 +173,12 @@ def _summary(plan: Plan) -> str:
 
 
 def _budget(plan: Plan) -> tuple[Budget | None, Refused | None]:
-    from raypipe.run import budget_of
+    from raypipe.run import budget_of, refuse_full_disk
 
     try:
-        return budget_of(plan), None
+        budget = budget_of(plan)
+        refuse_full_disk(plan)
+        return budget, None
     except Refused as error:
         return None, error
 

@@ -21,6 +21,7 @@ import msgspec
 
 from cluster.node import shared_memory, usable_cpus, usable_memory
 from raypipe import __version__
+from raypipe.clean import temporary_files
 from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
 from raypipe.errors import TooLittleDisk, TooLittleMemory
@@ -123,13 +124,14 @@ def run_day(
     if not plan.todo:
         return _Run(plan, listeners).ended()
     budget_of(plan)  # what is refused is refused before anything is written
-    _refuse_full_disk(plan)
+    refuse_full_disk(plan)
     prepare_state(day.state)
     with day_lock(day.state):
         return _Run(plan_it(), listeners).work()  # planned again: another run may have ended in between
 
 
-def _refuse_full_disk(plan: Plan) -> None:
+def refuse_full_disk(plan: Plan) -> None:
+    """Raise `TooLittleDisk` if the outputs do not fit what is free."""
     place = plan.day.output
     while not place.exists():
         place = place.parent
@@ -157,7 +159,7 @@ class _Run:
         """Do the plan on an embedded Ray."""
         if not self.plan.todo:
             return self.ended()
-        sweep(self.plan.day)
+        _sweep(self.plan.day)
         self.folder.mkdir(parents=True)
         self.listeners.append(EventLog(self.folder / "events.jsonl"))
         budget = budget_of(self.plan)
@@ -173,7 +175,7 @@ class _Run:
         except KeyboardInterrupt:
             self.report.interrupted = True
         finally:
-            sweep(self.plan.day)
+            _sweep(self.plan.day)
         return self.ended()
 
     def _on_ray(self, budget: Budget) -> None:
@@ -247,7 +249,7 @@ class _Run:
         report = self.report
         for problem in self.plan.problems:
             for stage in problem.stages:
-                event = TaskFailed(stage, problem.session, None, problem.error.message, problem.error.hint, "")
+                event = TaskFailed(stage, problem.session, problem.channel, problem.error.message, problem.error.hint, "")
                 report.failures.append(event)
                 report.failed += 1
                 self.emit(event)
@@ -272,6 +274,12 @@ class _Run:
             run=self.name,
             version=__version__,
         )
+
+
+def _sweep(day: Day) -> None:
+    """Remove what a killed run left unfinished; the day being locked, none of it is in use."""
+    for path in temporary_files(day):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -304,11 +312,3 @@ class EventLog:
         """Append the event."""
         with suppress(OSError), self.path.open("ab") as file:
             file.write(msgspec.json.encode(event) + b"\n")
-
-
-def sweep(day: Day) -> None:
-    """Remove temporary files that a killed run left in the day's output (the day being locked, none is in use)."""
-    for session in day.sessions:
-        for pattern in (".rpl*.tmp", "array*/channel*/.rpl*.tmp"):
-            for path in session.output.glob(pattern):
-                path.unlink(missing_ok=True)

@@ -178,9 +178,9 @@ def _budget(plan: Plan) -> tuple[Budget | None, Refused | None]:
     try:
         budget = budget_of(plan)
         refuse_full_disk(plan)
-        return budget, None
     except Refused as error:
         return None, error
+    return budget, None
 
 
 def _places(row: Row, numbers: Sequence[int]) -> str:

@@ -249,7 +249,9 @@ class _Run:
         report = self.report
         for problem in self.plan.problems:
             for stage in problem.stages:
-                event = TaskFailed(stage, problem.session, problem.channel, problem.error.message, problem.error.hint, "")
+                event = TaskFailed(
+                    stage, problem.session, problem.channel, problem.error.message, problem.error.hint, ""
+                )
                 report.failures.append(event)
                 report.failed += 1
                 self.emit(event)

@@ -108,7 +108,8 @@ def load_object(path: Path) -> dict[str, Any]:
             fields = read_object(file) if is_hickle4(file) else hickle.load(file)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise FormatError(
-            f"{path} is damaged, or was not written by hickle 4 or 5: {error}", hint="restore it from a copy; what raypipe can make again, it makes when the file is gone"
+            f"{path} is damaged, or was not written by hickle 4 or 5: {error}",
+            hint="restore it from a copy; what raypipe can make again, it makes when the file is gone",
         ) from error
     if not isinstance(fields, dict):
         raise FormatError(f"{path} holds a {type(fields).__name__}, not the fields of an object")

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+from raypipe.config import Config
+from raypipe.stages import BY_NAME
+
 RATE_HZ = 30000
+
+
+def arguments(stage: str) -> dict[str, Any]:
+    """Return the default arguments of a stage, as PyHipp hashes them."""
+    return BY_NAME[stage].arguments(Config())
 
 
 def datasets(folder: Path) -> dict[str, str]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 import raypipe
 from raypipe.config import Config, Resources
 from raypipe.errors import Locked, NotWritable, TooLittleDisk, TooLittleMemory, UsageError
-from raypipe.events import Event, Note, PassProgressed, PassStarted, RunStarted, TaskDone
+from raypipe.events import Event, Note, PassProgressed, PassStarted, TaskDone
 from tests.compare import datasets, leftovers
 
 SMALL_TILES = Config(run=Resources(cpus=2, tile_seconds=0.5, tiles_in_flight=2))
@@ -139,33 +140,6 @@ def test_a_reader_that_dies_again_and_again_costs_its_session(simulated: Path, t
     assert leftovers(tmp_path) == []
 
 
-def test_the_promised_memory_holds_and_is_not_slack(simulated: Path, tmp_path: Path) -> None:
-    peak = 0
-    over = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not over.wait(0.1):
-            held = 0
-            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-                with suppress(psutil.Error):
-                    held += process.memory_full_info().pss  # what processes share counts once
-            peak = max(peak, held)
-
-    before = psutil.Process().memory_full_info().pss  # pytest and what it imported are not the run's
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    events: list[Event] = []
-    try:
-        assert raypipe.run_day(simulated, output=tmp_path, listeners=[events.append]).exit_code == 0
-    finally:
-        over.set()
-        watcher.join()
-    promised = next(event.projected_memory for event in events if isinstance(event, RunStarted))
-    driver = 110e6  # a driver that has imported what a run needs, and nothing else
-    assert peak - before + driver <= promised <= 1.5 * (peak - before + driver)
-
-
 def events_of(process: subprocess.Popen[str]) -> Iterator[dict[str, object]]:
     assert process.stdout
     for line in process.stdout:
@@ -184,6 +158,27 @@ def running(day: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
             family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else family
             process.kill()
             psutil.wait_procs(family, timeout=30)
+
+
+def test_the_promised_memory_holds_and_is_not_slack(day: Path) -> None:
+    with running(day) as process:
+        promised = next(event["projected_memory"] for event in events_of(process) if event["event"] == "RunStarted")
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, family_memory(process.pid))
+            time.sleep(0.05)
+        assert process.returncode == 0
+    assert peak <= promised <= 1.5 * peak
+
+
+def family_memory(pid: int) -> int:
+    """Return the bytes that a process and all below it hold; what they share counts once."""
+    held = 0
+    with suppress(psutil.Error):
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            with suppress(psutil.Error):
+                held += process.memory_full_info().pss
+    return held
 
 
 @pytest.mark.parametrize("moment", ["in mid-pass", "while files are finished"])

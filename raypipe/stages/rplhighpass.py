@@ -11,9 +11,6 @@ from raypipe.stages.filtered import BandPassed, filtered_fields
 BLOCK_SAMPLES = 7500
 """Samples that a backward pass finishes; with its look-ahead, 8 channels of them fit a core's cache."""
 
-STEM = "rplhighpass"
-ARGS: Mapping[str, Any] = {"HighOrder": 8, "HighPassFrequency": [500, 7500]}
-
 
 def object_fields(
     args: Mapping[str, Any], directory: str, *, label: str, n_samples: int, rate_hz: float

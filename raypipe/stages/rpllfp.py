@@ -15,9 +15,6 @@ from raypipe.stages.filtered import BandPassed, filtered_fields
 BLOCK_SAMPLES = 16384
 """Samples that a backward pass finishes: some more than its look-ahead, which at 1 Hz and 1000 samples a second is long."""
 
-STEM = "rpllfp"
-ARGS: Mapping[str, Any] = {"ResampleRate": 1000, "LFPOrder": 8, "LowPassFrequency": [1, 150]}
-
 
 def object_fields(args: Mapping[str, Any], directory: str, *, label: str, n_samples: int) -> dict[str, Any]:
     """Make the fields of a channel's object; `n_samples` counts its own samples, at `ResampleRate`.

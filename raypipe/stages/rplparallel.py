@@ -4,7 +4,6 @@ A word comes as a strobe, word then zero. A trial is three words: cue on (1x), c
 out); in calibration sessions 1, 2, and 3 or 4. 84 or 204 starts a session.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,6 @@ from numpy.typing import NDArray
 
 from raypipe.errors import FormatError
 from raypipe.io.objects import base_fields
-
-STEM = "rplparallel"
-ARGS: Mapping[str, Any] = {}
 
 START_WORDS = (84, 204)
 UNARRANGED_WORD = 128
@@ -32,7 +28,7 @@ class Markers:
 
 def object_fields(markers: Markers, directory: str) -> dict[str, Any]:
     """Make all fields of the object, in PyHipp's order; `directory` as `normalised_dir` gives it."""
-    base = base_fields(ARGS, directory, "session")
+    base = base_fields({}, directory, "session")
     own = dict(markers.fields)
     first = {name: own.pop(name) for name in ("markers", "timeStamps")}
     return {"args": base.pop("args"), **first, **base, **own}

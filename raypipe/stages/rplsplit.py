@@ -12,9 +12,6 @@ from raypipe.io.nev import NevFilter
 from raypipe.io.objects import base_fields
 from raypipe.stages.channel import ChannelFacts
 
-STEM = "rplraw"
-ARGS: Mapping[str, Any] = {}
-
 
 def object_fields(
     directory: str, *, label: str, n_samples: int, rate_hz: float, recorder_filter: NevFilter | None
@@ -26,7 +23,7 @@ def object_fields(
     object), None if it says nothing: then there was no filter.
     """
     band = recorder_filter or NevFilter(0, 0, 0, "None", 0, 0, "None")
-    base = base_fields(ARGS, directory, "channel")
+    base = base_fields({}, directory, "channel")
     info = {
         "SampleRate": float(rate_hz),
         "Units": "uV",

@@ -12,8 +12,9 @@ import pytest
 from raypipe.io.datafield import open_data
 from raypipe.io.hickle_tree import Pickled, read_object
 from raypipe.io.nev import read_nev
-from raypipe.io.objects import load_object, object_name
+from raypipe.io.objects import load_object
 from raypipe.stages import rplhighpass, rpllfp, rplparallel, rplsplit
+from tests.compare import arguments
 
 GOLDEN = Path(os.environ.get("RAYPIPE_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 DAY = GOLDEN / "picasso" / "20181105"
@@ -70,7 +71,7 @@ def test_hickle4_gives_the_same_object_as_hickle5(name: str, folder: str) -> Non
 @pytest.mark.parametrize("session", SESSIONS)
 def test_rplparallel(session: str) -> None:
     nev = read_nev(next((DAY / session).glob("*.nev")))
-    golden = load_object(DAY / session / object_name(rplparallel.STEM, rplparallel.ARGS))
+    golden = load_object(DAY / session / "rplparallel_d41d.hkl")
     markers = rplparallel.arrange_markers(nev.codes, nev.ticks, nev.timestamp_resolution)
     ours = rplparallel.object_fields(markers, golden["dirs"][0])
     # PyHipp multiplies seconds by the rate again and rounds down, which loses one tick here and there.
@@ -86,16 +87,16 @@ def test_fields_of_a_channel(session: str) -> None:
     folder = DAY / session / "array01" / "channel009"
     nev = read_nev(next((DAY / session).glob("*.nev")))
     raw, lfp, highpass = (
-        load_object(folder / object_name(stage.STEM, stage.ARGS)) for stage in (rplsplit, rpllfp, rplhighpass)
+        load_object(folder / name) for name in ("rplraw_d41d.hkl", "rpllfp_6eca.hkl", "rplhighpass_b59f.hkl")
     )
     n, directory = raw["data"].size, raw["dirs"][0]
-    decimator, _ = rpllfp.design(rpllfp.ARGS, 30000.0)
+    decimator, _ = rpllfp.design(arguments("rpllfp"), 30000.0)
     n_lfp = rpllfp.output_samples(n, decimator)
     assert n_lfp == lfp["data"].size
     ours = [
         rplsplit.object_fields(directory, label="raw 9", n_samples=n, rate_hz=30000.0, recorder_filter=nev.filters[9]),
-        rpllfp.object_fields(rpllfp.ARGS, directory, label="raw 9", n_samples=n_lfp),
-        rplhighpass.object_fields(rplhighpass.ARGS, directory, label="raw 9", n_samples=n, rate_hz=30000.0),
+        rpllfp.object_fields(arguments("rpllfp"), directory, label="raw 9", n_samples=n_lfp),
+        rplhighpass.object_fields(arguments("rplhighpass"), directory, label="raw 9", n_samples=n, rate_hz=30000.0),
     ]
     for mine, golden in zip(ours, (raw, lfp, highpass), strict=True):
         golden["data"] = None

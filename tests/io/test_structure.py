@@ -15,6 +15,7 @@ from raypipe.io.nev import NevFilter
 from raypipe.io.objects import normalised_dir, save_object
 from raypipe.io.publish import rename_synced
 from raypipe.stages import rplhighpass, rpllfp, rplparallel, rplsplit
+from tests.compare import arguments
 
 EXPECTED = json.loads((Path(__file__).parents[1] / "data" / "golden_structure.json").read_text())
 CHANNEL = normalised_dir(Path("/data/picasso/20181105/sessioneye/array01/channel009"))
@@ -52,7 +53,7 @@ def _attribute(node: Any, name: str) -> list[Any]:
 
 
 def channel_objects() -> dict[str, tuple[dict[str, Any], int]]:
-    lfp, highpass = dict(rpllfp.ARGS), dict(rplhighpass.ARGS)
+    lfp, highpass = arguments("rpllfp"), arguments("rplhighpass")
     decimator, _ = rpllfp.design(lfp, 30000.0)
     n_lfp = rpllfp.output_samples(N, decimator)
     raw = rplsplit.object_fields(CHANNEL, label="raw 9", n_samples=N, rate_hz=30000.0, recorder_filter=FILTER)

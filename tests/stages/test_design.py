@@ -10,6 +10,9 @@ from scipy import signal
 from raypipe.errors import UsageError
 from raypipe.stages import rplhighpass, rpllfp
 from raypipe.stages.design import BandPassDesign, design_bandpass, design_decimator
+from tests.compare import arguments
+
+LFP, HIGH_PASS = arguments("rpllfp"), arguments("rplhighpass")
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "golden_channel009_sessioneye.npz")
 MICROVOLTS: NDArray[np.float64] = GOLDEN["counts"] * np.float64(GOLDEN["gain"])
@@ -64,13 +67,13 @@ def test_pyhipps_edges() -> None:
 
 
 def test_highpass_of_the_golden_channel() -> None:
-    ours = forward_and_back(rplhighpass.design(rplhighpass.ARGS, 30000.0), MICROVOLTS)
+    ours = forward_and_back(rplhighpass.design(HIGH_PASS, 30000.0), MICROVOLTS)
     np.testing.assert_allclose(ours, GOLDEN["rplhighpass"], atol=1e-5)
     np.testing.assert_allclose([ours.min(), ours.max()], GOLDEN["rplhighpass_extremes"], atol=1e-8)
 
 
 def test_lfp_of_the_golden_channel() -> None:
-    decimator, bandpass = rpllfp.design(rpllfp.ARGS, 30000.0)
+    decimator, bandpass = rpllfp.design(LFP, 30000.0)
     reach = len(decimator.taps) // 2
     padded = np.pad(MICROVOLTS, reach)
     decimated = np.convolve(padded, decimator.taps, mode="valid")[:: decimator.down]
@@ -120,7 +123,7 @@ def test_last_lfp_sample_may_be_of_a_part(n: int, expected: int) -> None:
 )
 def test_impossible_lfp_names_the_parameter(change: dict[str, object], name: str) -> None:
     with pytest.raises(UsageError, match=name) as caught:
-        rpllfp.design({**rpllfp.ARGS, **change}, 30000.0)
+        rpllfp.design({**LFP, **change}, 30000.0)
     assert name in caught.value.hint
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import signal
 
+from bench.machine import machine
 from kernels import LANES, BandPass, Decimator, deinterleave, halo_for, to_microvolts, warm
 
 RATE_HZ, LFP_HZ = 30_000, 1_000
@@ -40,7 +41,8 @@ def main() -> None:
     for name, row in rows.items():
         print(f"{name:34}", "  ".join(f"{key} {value:.3g}" for key, value in row.items()))
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1))
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
 
 def filters(seconds: int, pairs: int) -> dict[str, Any]:

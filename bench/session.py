@@ -2,17 +2,20 @@
 
 import argparse
 import json
+import os
 import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from bench.machine import Taken, as_table, machine, take
 
 SERIAL, FLOOR = [sys.executable, "-m", "bench.serial"], [sys.executable, "-m", "bench.floor"]
+SETTLE_SECONDS = 5
 RAYPIPE = [str(Path(sys.executable).parent / "raypipe")]
 
 
@@ -48,28 +51,17 @@ def measure(work: Path, channels: int, seconds: int, pairs: int) -> dict[str, ob
         out = work / "out"
         # The first has no compiled kernels, as on a new machine.
         cache = {"RAYPIPE_CACHE_DIR": str(work / "cache")}
-        run = [
-            *RAYPIPE,
-            "run",
-            str(day),
-            "--output",
-            str(out),
-            "--only",
-            "rplsplit",
-            "--only",
-            "rpllfp",
-            "--only",
-            "rplhighpass",
-        ]
+        stages = [word for stage in ("rplsplit", "rpllfp", "rplhighpass") for word in ("--only", stage)]
+        run = [*RAYPIPE, "run", str(day), "--output", str(out), *stages]
         times["raypipe"].append(take(run, **cache))
         passes.append(_pass_seconds(out))
         sizes = work / "sizes"
         sizes.write_text("\n".join(str(path.stat().st_size) for path in out.rglob("*.hkl")))
-        shutil.rmtree(out)
+        _clear(out)
         times["floor"].append(take([*FLOOR, str(sizes), str(out)]))
-        shutil.rmtree(out)
+        _clear(out)
         times["serial"].append(take([*SERIAL, str(day), str(out)]))
-        shutil.rmtree(out)
+        _clear(out)
         print(
             f"pair {pair + 1}: " + ", ".join(f"{name} {rows[-1].wall:.1f} s" for name, rows in times.items()),
             flush=True,
@@ -84,6 +76,13 @@ def measure(work: Path, channels: int, seconds: int, pairs: int) -> dict[str, ob
         "serial_over_raypipe": median["serial"] / median["raypipe"],
         "pass_over_floor": statistics.median(passes) / median["floor"],
     }
+
+
+def _clear(out: Path) -> None:
+    """Remove the outputs, and let the disk finish with them: one way's leftovers are not the next one's to pay."""
+    shutil.rmtree(out)
+    os.sync()
+    time.sleep(SETTLE_SECONDS)
 
 
 def _pass_seconds(out: Path) -> float:

@@ -79,3 +79,9 @@ def test_microvolts_refuses_other_shapes():
         to_microvolts(np.zeros((2, 3), np.int16), one, one, np.zeros((2, 3), np.float32))
     with pytest.raises(ValueError, match="int16"):
         to_microvolts(np.zeros((1, 3), np.int32), one, one, np.zeros((1, 3), np.float32))
+
+
+def test_no_frames_are_no_work():
+    frames = np.zeros((0, 2), np.int16)
+    deinterleave(frames, np.array([], np.int64), np.zeros((2, 5), np.int16)[1:-1, 3:3])
+    deinterleave(frames, np.array([1]), np.zeros((1, 9), np.int16)[:, ::2][:, :0])

@@ -20,7 +20,6 @@ def check_lanes(array: NDArray[np.float32], samples: int = 0) -> None:
 def check_contiguous(*arrays: NDArray[Any]) -> None:
     """Raise ValueError unless the second dimension of each array is contiguous."""
     for array in arrays:
-        if (
-            array.size and array.shape[1] > 1 and array.strides[1] != array.itemsize
-        ):  # numpy gives an empty one any strides
+        several = array.size and array.shape[1] > 1  # strides of others are numpy's whim
+        if several and array.strides[1] != array.itemsize:
             raise ValueError("samples or columns have gaps: they must be contiguous in memory")

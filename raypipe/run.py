@@ -233,7 +233,7 @@ class _Run:
             )
             log = self.folder / f"{name}.log"
             with suppress(OSError):  # a full disk is the likeliest cause of all
-                log.write_text(f"{each.error}\n{each.hint}\n\n{each.story}")
+                log.write_text(f"{each.error}\n{each.hint}\n\n{each.story}", encoding="utf-8")
             event = TaskFailed(each.stage, session, each.channel, each.error, each.hint, str(log))
             self.report.failed += 1
             self.report.failures.append(event)

@@ -35,6 +35,66 @@ class RplHighPass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = (500, 7500)
 
 
+class Unity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Unity's logs (the names and their order make the file's hash, as in PyHipp)."""
+
+    FileLineOffset: Annotated[
+        int, Meta(ge=0, description="lines of header; counted in the log itself, kept for the hash")
+    ] = 15
+    DirName: Annotated[str, Meta(description="folder of the logs in a session, as a pattern")] = "RawData*"
+    FileName: Annotated[str, Meta(description="the logs in it, as a pattern")] = "session*"
+    TriggerVal1: Annotated[int, Meta(description="cue on: words above this, below TriggerVal2")] = 10
+    TriggerVal2: Annotated[int, Meta(description="cue off: words above this, below TriggerVal3")] = 20
+    TriggerVal3: Annotated[int, Meta(description="end of a trial: words above this")] = 30
+    BinNumberLimit: Annotated[int, Meta(description="of PyHipp's plots; kept for the hash")] = 500
+
+
+class EdfSplit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Eye data (the names and their order make the file's hash, as in PyHipp's Eyelink)."""
+
+    FileName: Annotated[str, Meta(description="how the names of eye files end; kept for the hash")] = ".edf"
+    CalibFileNameChar: Annotated[
+        str, Meta(description="what the name of a calibration file has and others have not")
+    ] = "P"
+    NavDirName: Annotated[str, Meta(description="how the names of navigation sessions begin; kept for the hash")] = (
+        "session0"
+    )
+    DirName: Annotated[str, Meta(description="sessions, as a pattern; kept for the hash")] = "session*"
+    CalibDirName: Annotated[str, Meta(description="the calibration session")] = "sessioneye"
+    ScreenX: Annotated[int, Meta(gt=0, description="width of the screen in px; gaze beyond is no gaze")] = 1920
+    ScreenY: Annotated[int, Meta(gt=0, description="height of the screen in px")] = 1080
+    NumTrialMessages: Annotated[int, Meta(description="messages of a trial; kept for the hash")] = 3
+    TriggerMessage: Annotated[
+        str, Meta(description="message that starts a session, whatever its version; kept for the hash")
+    ] = "Trigger Version 84"
+
+
+class Aligning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Unity and eye data on Ripple's clock."""
+
+    doubtful_ms: Annotated[
+        float, Meta(gt=0, description="a trial whose length on two clocks differs by more than this is marked doubtful")
+    ] = 20.0
+
+
+class Raycast(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Gaze on the maze."""
+
+    radius: Annotated[float, Meta(ge=0, le=1000, description="radius in px of the disc of rays around the gaze")] = 1.0
+    density: Annotated[float, Meta(gt=0, description="rays in 100 x 100 px of the disc")] = 220.0
+    scene: Annotated[
+        Literal["A", "C"], Meta(description="revision of the maze: A walls at -12.67 and 12.23 m, C at 12.5 m")
+    ] = "A"
+
+
+class Umaze(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Occupancy of the maze (the names and their order make the file's hash, as in PyHipp)."""
+
+    GridSteps: Annotated[int, Meta(ge=1, description="bins along each side of the maze")] = 40
+    OverallGridSize: Annotated[float, Meta(gt=0, description="side of the maze in Unity's units")] = 25
+    MinObs: Annotated[int, Meta(ge=0, description="visits of a bin, from which on it counts as observed")] = 5
+
+
 class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How damaged or interrupted recordings are read."""
 
@@ -71,6 +131,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     rpllfp: RplLfp = RplLfp()
     rplhighpass: RplHighPass = RplHighPass()
+    unity: Unity = Unity()
+    edfsplit: EdfSplit = EdfSplit()
+    aligning_objects: Aligning = Aligning()
+    raycast: Raycast = Raycast()
+    umaze: Umaze = Umaze()
     input: Input = Input()
     run: Resources = Resources()
 

@@ -1,16 +1,22 @@
 """Reads the tree of a hickle file: that of hickle 4, which hickle 5 misreads, and of hickle 5 with a field left out.
 
 hickle 5 keeps an item of a dict as `data/"key"`, with its type in a table; hickle 4 as `data/'key'/data`, with its type
-beside it. Nothing is ever unpickled.
+beside it. What hickle had pickled comes as a table if it is one, else as its pickle: nothing that a pickle names is
+ever called.
 """
 
 import ast
+import io
 import re
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, BinaryIO, cast
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
+
+from raypipe.io.table_pickle import read_table
+from raypipe.io.tables import Table
 
 # PyHipp sees a list of numbers as a list of numpy scalars, since hickle makes it from the array it stored.
 _SEQUENCES: dict[str, Callable[[Any], Any]] = {"list": list, "tuple": tuple, "set": set}
@@ -18,7 +24,7 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "bool":
 
 
 class Pickled(bytes):
-    """A value that hickle had pickled (a pandas frame, say), as its pickle."""
+    """A value that hickle had pickled and that is no table, as its pickle."""
 
 
 def is_hickle4(file: h5py.File) -> bool:
@@ -44,6 +50,28 @@ def field_node(file: h5py.File, name: str) -> h5py.Dataset | None:
     return node if isinstance(node, h5py.Dataset) else None
 
 
+def write_pickle(file: h5py.File, name: str, parts: Sequence[bytes | NDArray[Any]]) -> None:
+    """Put a pickle, given in parts, in place of the field `name` of an open hickle-5 file, as hickle keeps one.
+
+    hickle takes for a pickle what has no type. Parts that are arrays (n,) are written as they lie in memory. Raises
+    ValueError for a name that hickle does not give to a dataset.
+    """
+    label = f'"{name}"'
+    if label not in file["data"]:
+        raise ValueError(f"hickle keeps no field under the name {name!r}")
+    old = file["data"][label].attrs
+    place = [(key, old[key], old.get_id(key).dtype) for key in ("key_base_type", "key_idx")]
+    del file["data"][label]
+    pieces = [np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part for part in parts]
+    node = file["data"].create_dataset(label, shape=(sum(piece.nbytes for piece in pieces),), dtype=np.uint8)
+    start = 0
+    for piece in pieces:
+        node[start : start + piece.nbytes] = np.ascontiguousarray(piece).view(np.uint8)
+        start += piece.nbytes
+    for key, value, dtype in place:
+        node.attrs.create(key, value, dtype=dtype)
+
+
 def _value(node: h5py.Group | h5py.Dataset, leave_out: Collection[str] = ()) -> Any:
     if isinstance(node, h5py.Dataset) and h5py.check_ref_dtype(node.dtype) is not None:
         return _value(node.file[node[()]])
@@ -63,7 +91,7 @@ def _value(node: h5py.Group | h5py.Dataset, leave_out: Collection[str] = ()) -> 
     if kind == "ndarray":
         return _array(node)
     if kind == "pickle":
-        return Pickled(_bytes(node))
+        return _table_or_pickle(node)
     raise ValueError(f"{node.name} is of the unknown type {kind!r}")
 
 
@@ -106,6 +134,31 @@ def _array(node: h5py.Group | h5py.Dataset) -> Any:
     if isinstance(node, h5py.Group) or dtype.kind in "US":
         return np.array(_elements(node), dtype=dtype)
     return np.array(node[()], dtype=dtype)
+
+
+def _table_or_pickle(node: h5py.Dataset) -> Table | Pickled:
+    in_pieces = node.shape is not None and node.ndim == 1 and node.dtype == np.uint8
+    stream = io.BufferedReader(_Content(node)) if in_pieces else io.BytesIO(_bytes(node))
+    table = read_table(cast(BinaryIO, stream))
+    return Pickled(_bytes(node)) if table is None else table
+
+
+class _Content(io.RawIOBase):
+    """The bytes of a dataset as a stream: a pickle of a gigabyte is not read before its values are."""
+
+    def __init__(self, node: h5py.Dataset) -> None:
+        self._node = node
+        self._start = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        into = np.frombuffer(buffer, np.uint8)[: self._node.size - self._start]
+        if into.size:
+            self._node.read_direct(into, np.s_[self._start : self._start + into.size])
+        self._start += into.size
+        return into.size
 
 
 def _bytes(node: h5py.Dataset) -> bytes:

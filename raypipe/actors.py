@@ -1,4 +1,5 @@
-"""The workers on Ray: a reader that hands tiles on, filter actors that own groups of channels, and tasks for objects.
+"""The workers on Ray: a reader that hands tiles on, filter actors that own groups of channels, and
+tasks for what is made of whole sessions.
 
 What can go wrong inside a worker comes back as a value, so that one bad file never takes its neighbours with it; a
 worker that dies is the driver's business.
@@ -15,14 +16,14 @@ import kernels
 from raypipe.channels import Group, GroupWork
 from raypipe.io.appender import WriteBehind
 from raypipe.outcome import Failure, Written, failure
-from raypipe.passes import ObjectTask
+from raypipe.session_work import Made, SessionWork
 from raypipe.sources import Samples, Scratch, Source
 from raypipe.stages.channel import ChannelStage
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What became of a group or an object: files that are synced but not yet published, and failures."""
+    """What became of a group: files that are synced but not yet published, and failures."""
 
     written: tuple[Written, ...]
     failures: tuple[Failure, ...]
@@ -81,16 +82,15 @@ class FilterActor:
                 work.abort()
 
 
-def _make_object(task: ObjectTask, token: str) -> tuple[Finished, tuple[str, ...]]:
-    """Make the object of a whole session; return it with what should be said about it."""
+def _do_session_work(work: SessionWork, token: str) -> list[Made]:
+    """Do the work; tell of every one of its tasks what became of it."""
     try:
-        # A worker that died before may have left its temporary file: every attempt has its own.
-        written, notes = task.make(f"{token}-{secrets.token_hex(2)}")
-    except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this task's alone)
-        return Finished((), (failure(task.stage, None, error),)), ()
-    return Finished((written,), ()), notes
+        # A worker that died before may have left its temporary files: every attempt has its own.
+        return work.make(f"{token}-{secrets.token_hex(2)}")
+    except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this work's alone)
+        return [Made(task, failed=failure(work.stage, None, error)) for task in work.tasks]
 
 
 reader: Any = ray.remote(Reader)
 filter_actor: Any = ray.remote(FilterActor)
-make_object: Any = ray.remote(_make_object)
+do_session_work: Any = ray.remote(_do_session_work)

@@ -16,9 +16,10 @@ from raypipe import lock
 from raypipe.day import Day
 from raypipe.errors import NotWritable
 from raypipe.ledger import Entry, forget, prepare_state, read_ledger
+from raypipe.stages import STAGES
 
 _RAW_STAGE = "rplsplit"
-_TEMPORARY = ".rpl*.hkl.*.tmp"
+_TEMPORARIES = tuple({f".{name if '.' in name else f'{name}_*.hkl'}.*.tmp" for stage in STAGES for name in stage.files})
 _FOLDERS = ("array*", "array*/channel*")
 _Item = TypeVar("_Item")
 
@@ -59,7 +60,7 @@ def find_leftovers(day: Day, stages: Sequence[str] = ()) -> Leftovers:
 
     for output, entries in sorted(histories.items()):
         path = day.output / output
-        if (stages and entries[-1].stage not in stages) or not is_inside(path.parent):
+        if (stages and not any(entry.stage in stages for entry in entries)) or not is_inside(path.parent):
             continue
         made = [entry for entry in entries if _is_as_made(path, entry)]
         if not made:
@@ -143,7 +144,8 @@ def temporary_files(day: Day) -> Iterator[Path]:
     for session in day.sessions:
         for folder in (session.output, *(found for pattern in _FOLDERS for found in session.output.glob(pattern))):
             if _is_inside(folder, day.output):
-                yield from _files(folder, _TEMPORARY)
+                for pattern in _TEMPORARIES:
+                    yield from _files(folder, pattern)
 
 
 def _find_scraps(day: Day) -> Iterator[Path]:

@@ -7,7 +7,7 @@ not is begun again. Only this file, `actors` and `embedded` know of Ray.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,14 +15,15 @@ from typing import Any, Protocol
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from raypipe.actors import Finished, filter_actor, make_object, reader
+from raypipe.actors import Finished, do_session_work, filter_actor, reader
 from raypipe.channels import Group, Pass
-from raypipe.errors import WorkerLost
-from raypipe.events import Event, Note, PassProgressed, PassStarted
+from raypipe.errors import NotBegun, WorkerLost
+from raypipe.events import Event, Note, PassProgressed, PassStarted, WorkEnded, WorkStarted
 from raypipe.io.publish import temporary_name
-from raypipe.memory import SESSION_TASK, Budget, in_gb
+from raypipe.memory import Budget, in_gb
 from raypipe.outcome import Failure, Written, failure
-from raypipe.passes import ObjectTask
+from raypipe.session_work import Made, SessionWork
+from raypipe.tasks import Task, TaskId
 
 _POLL_SECONDS = 1.0
 
@@ -30,8 +31,8 @@ _POLL_SECONDS = 1.0
 class Sink(Protocol):
     """Where the driver puts what came out: the run behind it keeps the ledger and the counts."""
 
-    def written(self, session: str, files: Sequence[Written]) -> None:
-        """Publish files that are complete and synced under their temporary names."""
+    def written(self, session: str, files: Sequence[Written]) -> bool:
+        """Publish files that are complete and synced under their temporary names; return whether all have theirs now."""
 
     def failed(self, session: str, failures: Sequence[Failure]) -> None:
         """Take note of files that could not be made."""
@@ -41,13 +42,11 @@ class Sink(Protocol):
 
 
 def run_on_ray(
-    objects: Sequence[ObjectTask], passes: Sequence[Pass], budget: Budget, sink: Sink, *, token: str, restarts: int
+    works: Sequence[SessionWork], passes: Sequence[Pass], budget: Budget, sink: Sink, *, token: str, restarts: int
 ) -> None:
-    """Make the objects of whole sessions beside the passes, and do one pass after the other."""
+    """Do the works of whole sessions as they become possible, beside the passes, which go one after the other."""
     loop = _Loop()
-    for task in objects:
-        ref = make_object.options(num_cpus=0, memory=SESSION_TASK).remote(task, token)
-        loop.watch(ref, lambda ref, task=task: _object_made(ref, task, sink))  # type: ignore[misc]
+    _Works(works, loop, sink, token=token).dispatch()
     if passes:
         crew = _Crew(budget, restarts)
         for number, each in enumerate(passes):
@@ -74,6 +73,59 @@ class _Loop:
         for ref in ready:
             self._handlers.pop(ref)(ref)
         return True
+
+
+class _Works:
+    """Works of whole sessions: each is handed out when all that its tasks wait for has ended, one way or the other."""
+
+    def __init__(self, works: Sequence[SessionWork], loop: _Loop, sink: Sink, *, token: str) -> None:
+        self.loop, self.sink, self.token = loop, sink, token
+        self.waiting = list(works)
+        self.pending = {task.id for work in works for task in work.tasks}
+        self.lost: set[TaskId] = set()
+
+    def dispatch(self) -> None:
+        """Hand out what can begin; what cannot be done any more, because something it needs failed, fails with it."""
+        for work in [each for each in self.waiting if self._is_free(each)]:
+            self.waiting.remove(work)
+            doomed = [task for task in work.tasks if task.needs & self.lost]
+            self._end([Made(task, failed=_not_begun(task, self.lost)) for task in doomed])
+            rest = work.without(doomed)
+            if rest.tasks:
+                self.sink.emit(WorkStarted(rest.stage, rest.sessions))
+                ref = do_session_work.options(num_cpus=0, memory=rest.memory).remote(rest, self.token)
+                self.loop.watch(ref, lambda ref, rest=rest: self._returned(ref, rest))  # type: ignore[misc]
+
+    def _is_free(self, work: SessionWork) -> bool:
+        return not any((task.needs | task.after) & self.pending for task in work.tasks)
+
+    def _returned(self, ref: Any, work: SessionWork) -> None:
+        try:
+            made = ray.get(ref)
+        except RayError as error:
+            made = [Made(task, failed=failure(work.stage, None, error)) for task in work.tasks]
+        self.sink.emit(WorkEnded(work.stage, work.sessions))
+        self._end(made)
+        self.dispatch()
+
+    def _end(self, made: Sequence[Made]) -> None:
+        for each in made:
+            session = each.task.session.name
+            for note in each.notes:
+                self.sink.emit(Note(session, note))
+            if each.failed or not self.sink.written(session, [each.written] if each.written else []):
+                self.lost.add(each.task.id)
+            if each.failed:
+                self.sink.failed(session, [each.failed])
+            self.pending.discard(each.task.id)
+
+
+def _not_begun(task: Task, lost: Collection[TaskId]) -> Failure:
+    needed = next(stage for stage, _ in sorted(task.needs & set(lost)))
+    error = NotBegun(
+        f"{task.stage.name} needs {needed}, which failed", hint=f"mend what is said of {needed}, then run again"
+    )
+    return failure(task.stage.name, None, error)
 
 
 class _Crew:
@@ -275,15 +327,3 @@ def _lost(what: str, promised: str, error: RayError) -> WorkerLost:
 
 def _outputs(groups: Iterable[Group]) -> list[Path]:
     return [output.path for group in groups for lane in group.lanes for output in lane.outputs]
-
-
-def _object_made(ref: Any, task: ObjectTask, sink: Sink) -> None:
-    try:
-        result, notes = ray.get(ref)
-    except RayError as error:
-        sink.failed(task.session, [failure(task.stage, None, error)])
-        return
-    for note in notes:
-        sink.emit(Note(task.session, note))
-    sink.failed(task.session, result.failures)
-    sink.written(task.session, result.written)

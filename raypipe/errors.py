@@ -11,6 +11,7 @@ RaypipeError                     exit
 └── TaskError                       1   one task failed; what does not need it goes on
     ├── FormatError (ValueError)    1   an input file is damaged, or is not what its name says
     ├── WorkerLost                  1   a worker process died, and died again when it was begun again
+    ├── NotBegun                    1   what the task is made from could not be made
     ├── InputMissing                1   an input file is not there, or there are several where one is meant
     └── WriteFailed (OSError)       1   an output could not be written
 
@@ -82,6 +83,10 @@ class FormatError(TaskError, ValueError):
 
 class WorkerLost(TaskError):
     """A worker process died, and died again when it was begun again."""
+
+
+class NotBegun(TaskError):
+    """What the task is made from could not be made."""
 
 
 class InputMissing(TaskError, FileNotFoundError):

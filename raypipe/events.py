@@ -49,6 +49,20 @@ class PassProgressed(Event, frozen=True):
     seconds_of_recording: float
 
 
+class WorkStarted(Event, frozen=True):
+    """A stage of whole sessions begins, beside whatever else is under way."""
+
+    stage: str
+    sessions: tuple[str, ...]
+
+
+class WorkEnded(Event, frozen=True):
+    """A stage of whole sessions has come to its end, well or not."""
+
+    stage: str
+    sessions: tuple[str, ...]
+
+
 class TaskDone(Event, frozen=True):
     """An output has its final name."""
 

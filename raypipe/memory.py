@@ -18,10 +18,22 @@ RAY_SERVICES = 560 * MB
 """Ray's own processes and the driver, on one node."""
 READER_BASE = 170 * MB
 FILTER_BASE = 210 * MB
-SESSION_TASK = 110 * MB
-"""What a stage of a session (markers) asks for: a worker, and events that are few."""
+_SESSION_WORKER = 110 * MB
+"""A worker that makes objects of sessions, before it has read anything."""
 FILE_BYTES = 600_000
 """An open output: the stage of its next write, and its fields, waiting for the end."""
+_SESSION_NEEDS = {
+    "rplparallel": (_SESSION_WORKER, 0.0),
+    "unity": (_SESSION_WORKER, 10.0),
+    "edfsplit": (2 * _SESSION_WORKER, 20.0),
+    "aligning_objects": (2 * _SESSION_WORKER, 10.0),
+    "raycast": (4 * _SESSION_WORKER, 10.0),
+    "umaze": (_SESSION_WORKER, 1.0),
+    "picture": (2 * _SESSION_WORKER, 1.0),
+}
+"""Bytes without any data, and bytes for each byte of input."""
+_SESSION_OUTPUTS = {"unity": 3.0, "eyelink": 4.0, "unityfile": 25.0, "binData.hdf": 10.0, "umaze": 5.0}
+"""Bytes for each byte of input, by the start of the output's name."""
 _SMALLEST_TILE_SECONDS = 1.0
 _FORGOTTEN_DECADES = 10
 _STATE_ROW = LANES * 8
@@ -55,18 +67,22 @@ class Budget:
     object_store: int
     reader: int
     filter_actor: int
+    session_task: int
+    """The largest task of a whole session; smaller ones may share it."""
     total: int
 
     @property
     def asked_for(self) -> int:
         """Bytes that all workers together ask Ray for: what it may hand out, so that no more run at once."""
-        return self.reader + self.filter_actors * self.filter_actor + SESSION_TASK
+        return self.reader + self.filter_actors * self.filter_actor + self.session_task
 
 
-def make_budget(loads: Iterable[Load], config: Config, *, cpus: int, memory: int) -> Budget:
+def make_budget(
+    loads: Iterable[Load], config: Config, *, cpus: int, memory: int, session_task: int = _SESSION_WORKER
+) -> Budget:
     """Choose the most filter actors and the largest tiles (up to the configured) whose sum fits `memory` bytes.
 
-    Raises `TooLittleMemory` with both numbers if one actor with the smallest tiles does not fit.
+    `session_task` is what the largest task of a whole session asks for, which runs beside them. Raises `TooLittleMemory` with both numbers if one actor with the smallest tiles does not fit.
     """
     loads = list(loads)
     most = min(cpus, max((load.groups for load in loads), default=0))
@@ -74,14 +90,14 @@ def make_budget(loads: Iterable[Load], config: Config, *, cpus: int, memory: int
     for actors in range(most, 0, -1):
         seconds = config.run.tile_seconds
         while True:
-            smallest = _budget(loads, config, actors, seconds)
+            smallest = _budget(loads, config, actors, seconds, session_task)
             if smallest.total <= memory:
                 return smallest
             if seconds <= _SMALLEST_TILE_SECONDS:
                 break
             seconds = max(_SMALLEST_TILE_SECONDS, seconds / 2)
     if smallest is None:  # nothing but stages of sessions
-        smallest = Budget(0, config.run.tile_seconds, 0, 80 * MB, 0, 0, RAY_SERVICES + SESSION_TASK)
+        smallest = Budget(0, config.run.tile_seconds, 0, 80 * MB, 0, 0, session_task, RAY_SERVICES + session_task)
         if smallest.total <= memory:
             return smallest
     raise TooLittleMemory(
@@ -93,6 +109,17 @@ def make_budget(loads: Iterable[Load], config: Config, *, cpus: int, memory: int
 def in_gb(size: float) -> str:
     """Write bytes for people: '1.42 GB', '310 MB'."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+
+
+def session_memory(stage: str, input_bytes: int) -> int:
+    """Bytes that a stage of a whole session needs: `input_bytes` are its input files', or, it having none, the eye files'."""
+    base, factor = _SESSION_NEEDS[stage]
+    return base + round(factor * input_bytes)
+
+
+def session_bytes(output: str, input_bytes: int) -> int:
+    """Bytes that an output of a session may take on the disk, judged by the size of what it is made from."""
+    return round(_SESSION_OUTPUTS.get(output.partition("_")[0], 0.0) * input_bytes) + 30_000
 
 
 def group_bytes(load: Load, config: Config) -> int:
@@ -110,7 +137,7 @@ def group_bytes(load: Load, config: Config) -> int:
     return total
 
 
-def _budget(loads: list[Load], config: Config, actors: int, tile_seconds: float) -> Budget:
+def _budget(loads: list[Load], config: Config, actors: int, tile_seconds: float, session_task: int) -> Budget:
     tile = max(
         int(tile_seconds * load.sampling_rate_hz) * load.groups * LANES * load.bytes_per_sample for load in loads
     )
@@ -127,7 +154,8 @@ def _budget(loads: list[Load], config: Config, actors: int, tile_seconds: float)
         object_store=object_store,
         reader=reader,
         filter_actor=filter_actor,
-        total=RAY_SERVICES + object_store + reader + actors * filter_actor + SESSION_TASK,
+        session_task=session_task,
+        total=RAY_SERVICES + object_store + reader + actors * filter_actor + session_task,
     )
 
 

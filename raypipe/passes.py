@@ -1,8 +1,6 @@
 """From a plan to work: which channels go through the filters together, from which source, into which files."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import kernels
@@ -11,51 +9,22 @@ from raypipe.config import Config
 from raypipe.errors import RaypipeError
 from raypipe.io.datafield import open_data
 from raypipe.io.nev import NevFilter, read_nev
-from raypipe.io.objects import normalised_dir, object_image
-from raypipe.io.publish import write_unnamed
-from raypipe.outcome import Failure, Written, failure
-from raypipe.plan import Plan, Task
+from raypipe.io.objects import normalised_dir
+from raypipe.outcome import Failure, failure
+from raypipe.plan import Plan
 from raypipe.recording import Recording
 from raypipe.sources import NsxSource, RawFileSource
-from raypipe.stages import rplparallel
 from raypipe.stages.channel import ChannelFacts, ChannelStage
 from raypipe.stages.rplhighpass import RplHighPass
 from raypipe.stages.rpllfp import RplLfp
 from raypipe.stages.rplsplit import RplSplit
+from raypipe.tasks import Task
 
 _MAKERS: Mapping[str, Callable[[Mapping[str, Any], float], ChannelStage]] = {
     "rplsplit": RplSplit.of,
     "rpllfp": RplLfp.of,
     "rplhighpass": RplHighPass.of,
 }
-
-
-@dataclass(frozen=True)
-class ObjectTask:
-    """The object of a whole session: its input and its file."""
-
-    stage: str
-    session: str
-    input: Path
-    output: Path
-
-    def make(self, token: str) -> tuple[Written, tuple[str, ...]]:
-        """Make the object under its temporary name; return it with what should be said about it."""
-        nev = read_nev(self.input)
-        markers = rplparallel.arrange_markers(nev.codes, nev.ticks, nev.timestamp_resolution, where=str(self.input))
-        fields = rplparallel.object_fields(markers, normalised_dir(self.output.parent))
-        self.output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = write_unnamed(self.output, object_image(fields), token=token)
-        return Written.at(temporary, self.stage, None, self.output), markers.notes
-
-
-def object_tasks(plan: Plan) -> list[ObjectTask]:
-    """Return the plan's tasks for whole sessions."""
-    return [
-        ObjectTask(task.stage.name, task.session.name, task.session.the_file("*.nev"), task.output)
-        for task in plan.todo
-        if task.channel is None
-    ]
 
 
 def channel_passes(plan: Plan) -> tuple[list[Pass], list[tuple[str, list[Failure]]]]:

@@ -18,6 +18,8 @@ from raypipe.events import (
     RunStarted,
     TaskDone,
     TaskFailed,
+    WorkEnded,
+    WorkStarted,
 )
 from raypipe.memory import in_gb
 
@@ -92,6 +94,8 @@ def _line(event: Event) -> str:
             return event.text
         case PassStarted():
             return f"{event.session}: {event.channels} channels"
+        case WorkStarted():
+            return f"{', '.join(event.sessions)}: {event.stage}"
         case PassProgressed():
             return f"{event.session}: {event.seconds_of_recording:.0f} s of the recording filtered"
         case Note():
@@ -133,7 +137,7 @@ def _bars() -> Iterator[Listener]:
 
 
 class _Bars:
-    """A bar for each session's recording and one for all files."""
+    """A bar for each session's recording, for each other stage at work, and one for all files."""
 
     def __init__(self, progress: "Progress") -> None:
         self.progress = progress
@@ -151,6 +155,10 @@ class _Bars:
                 self.progress.update(
                     bar, completed=event.tiles_done, count=f"{event.seconds_of_recording:.0f} s of data"
                 )
+            case WorkStarted():
+                self._bar(_line(event), None)
+            case WorkEnded():
+                self.progress.remove_task(self.bars.pop(f"{', '.join(event.sessions)}: {event.stage}"))
             case TaskDone():
                 bar = self.bars["files on the disk"]
                 self.progress.advance(bar)
@@ -165,7 +173,7 @@ class _Bars:
             case _:
                 pass
 
-    def _bar(self, name: str, total: int) -> None:
+    def _bar(self, name: str, total: int | None) -> None:
         self.bars[name] = self.progress.add_task(name, total=total, count="")
 
     def _say(self, text: str, **style: Any) -> None:

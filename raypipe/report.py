@@ -10,9 +10,10 @@ import msgspec
 from raypipe.errors import Refused
 from raypipe.events import TaskFailed
 from raypipe.memory import Budget, in_gb
-from raypipe.plan import Plan, Task
+from raypipe.plan import Plan
 from raypipe.recording import ranges
-from raypipe.status import LAB_COUNT, Row, Status
+from raypipe.status import Row, Status
+from raypipe.tasks import Task
 
 _SHOWN_REASONS = 20
 
@@ -43,8 +44,7 @@ def plan_text(plan: Plan) -> str:
         text.writelines(f"  {line}\n" for line in reasons[:_SHOWN_REASONS])
         if len(reasons) > _SHOWN_REASONS:
             text.write(f"  ... and {len(reasons) - _SHOWN_REASONS} more; all are in --json\n")
-    for recording in plan.recordings:
-        text.writelines(f"\nnote  {note}" for note in recording.notes)
+    text.writelines(f"\nnote  {note.session}: {note.text}" for note in plan.notes)
     for problem in plan.problems:
         text.write(f"\nPROBLEM  {problem.error}\n")
     text.write(f"\n{_summary(plan)}\n")
@@ -73,7 +73,7 @@ def plan_json(plan: Plan) -> str:
                 }
                 for task in plan.tasks
             ],
-            "notes": [note for recording in plan.recordings for note in recording.notes],
+            "notes": [f"{note.session}: {note.text}" for note in plan.notes],
             "problems": _problems(plan),
         }
     )
@@ -129,13 +129,13 @@ def status_text(status: Status, plan: Plan) -> str:
     for problem in plan.problems:
         text.write(f"\nPROBLEM  {problem.error}\n")
     if any(row.damaged for row in status.rows):
-        text.write("\ndamaged: empty, or no HDF5 file\n")
+        text.write("\ndamaged: empty, or not of its kind\n")
     if any(row.changed for row in status.rows):
         mended = "; `raypipe run --replace` makes them again" if plan.replaceable else ""
         text.write(f"\nchanged: not as raypipe made them{mended}\n")
-    others = ", ".join(f"{number} {name}_*.hkl" for name, number in status.others.items())
-    text.write(f"\n{LAB_COUNT}; made by other means there are {others}\n")
-    text.write(f"\n{status.there} of {status.expected} objects are there{', complete' if status.complete else ''}\n")
+    lab = " of ".join(map(str, status.lab_count))
+    text.write(f"\nof the objects that the lab counts (5 + 6n for a day with one navigation session): {lab}\n")
+    text.write(f"{status.there} of {status.expected} outputs are there{', complete' if status.complete else ''}\n")
     return text.getvalue()
 
 
@@ -147,7 +147,7 @@ def status_json(status: Status, plan: Plan) -> str:
             "there": status.there,
             "expected": status.expected,
             "complete": status.complete,
-            "others": status.others,
+            "lab_count": status.lab_count,
             "rows": [{name: getattr(row, name) for name in row.__dataclass_fields__} for row in status.rows],
             "problems": _problems(plan),
         }
@@ -165,11 +165,15 @@ def _summary(plan: Plan) -> str:
         head = f"{head}\n{kept}"
     if budget is None:
         return f"{head}\nwould be REFUSED: {refused}"
-    return (
-        f"{head}\nmemory at most {in_gb(budget.total)}: {budget.filter_actors} filter workers of"
-        f" {in_gb(budget.filter_actor)}, a reader of {in_gb(budget.reader)}, {in_gb(budget.object_store)} of tiles of"
-        f" {budget.tile_seconds:g} s on their way, and Ray"
-    )
+    parts = [f"memory at most {in_gb(budget.total)}: "]
+    if budget.filter_actors:
+        parts.append(
+            f"{budget.filter_actors} filter workers of {in_gb(budget.filter_actor)}, a reader of"
+            f" {in_gb(budget.reader)}, {in_gb(budget.object_store)} of tiles of {budget.tile_seconds:g} s on their way, "
+        )
+    if budget.session_task:
+        parts.append(f"{in_gb(budget.session_task)} for what is made of whole sessions, ")
+    return f"{head}\n{''.join(parts)}and Ray"
 
 
 def _budget(plan: Plan) -> tuple[Budget | None, Refused | None]:

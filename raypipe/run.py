@@ -25,15 +25,16 @@ from raypipe.clean import temporary_files
 from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
 from raypipe.errors import TooLittleDisk, TooLittleMemory
-from raypipe.events import Event, Listener, Note, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
+from raypipe.events import Event, Listener, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
 from raypipe.io.publish import sync_folder, write_failed
 from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.lock import day_lock
 from raypipe.memory import Budget, Load, in_gb, make_budget
 from raypipe.outcome import Failure, Written, failure
-from raypipe.plan import Plan, Task, make_plan
+from raypipe.plan import Plan, make_plan
 from raypipe.recording import Selection
 from raypipe.stages import STAGES, Stage
+from raypipe.tasks import Task
 
 _DISK_RESERVE = 64 << 20
 
@@ -93,7 +94,10 @@ def loads(plan: Plan) -> list[Load]:
 def budget_of(plan: Plan) -> Budget:
     """Return how a run of the plan would divide memory. Raises `TooLittleMemory`."""
     allowed = limits(plan.config)
-    budget = make_budget(loads(plan), plan.config, cpus=allowed.cpus, memory=allowed.memory)
+    of_sessions = [task.memory for task in plan.todo if not task.channel]
+    budget = make_budget(
+        loads(plan), plan.config, cpus=allowed.cpus, memory=allowed.memory, session_task=max(of_sessions, default=0)
+    )
     if plan.todo and budget.object_store > shared_memory():
         raise TooLittleMemory(
             f"shared memory has {in_gb(shared_memory())} free, and the tiles on their way need {in_gb(budget.object_store)}",
@@ -152,7 +156,7 @@ class _Run:
         self.report = Report(plan)
         self.name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + f"-{secrets.token_hex(2)}"
         self.folder = plan.day.state / "runs" / self.name
-        self.by_output = {task.output: task for task in plan.todo}
+        self.tasks = {task.id: task for task in plan.todo}
         self.began = time.monotonic()
 
     def work(self) -> Report:
@@ -163,12 +167,9 @@ class _Run:
         self.folder.mkdir(parents=True)
         self.listeners.append(EventLog(self.folder / "events.jsonl"))
         budget = budget_of(self.plan)
-        self.emit(
-            RunStarted(self.plan.day.title, self.name, len(self.by_output), self.plan.bytes_to_write, budget.total)
-        )
-        for recording in self.plan.recordings:
-            for note in recording.notes:
-                self.emit(Note(recording.session.name, note))
+        self.emit(RunStarted(self.plan.day.title, self.name, len(self.tasks), self.plan.bytes_to_write, budget.total))
+        for note in self.plan.notes:
+            self.emit(note)
         try:
             with _terminable():
                 self._on_ray(budget)
@@ -184,35 +185,37 @@ class _Run:
 
         def prepare() -> tuple[Any, Any, Any]:
             from raypipe import driver, passes
+            from raypipe.session_work import session_works
 
-            return driver, passes.object_tasks(self.plan), passes.channel_passes(self.plan)
+            return driver, session_works(self.plan), passes.channel_passes(self.plan)
 
         self._phase("starting Ray")
         with ThreadPoolExecutor(1) as beside:
             preparing = beside.submit(prepare)  # Ray's start is mostly waiting
             with embedded_ray(budget, limits(self.plan.config).cpus):
-                driver, objects, (passes, failures) = preparing.result()
+                driver, works, (passes, failures) = preparing.result()
                 _interrupt_on_sigterm()  # again: Ray has put its own in the place
                 self._phase("Ray is up")
                 for session, failed in failures:
                     self.failed(session, failed)
-                driver.run_on_ray(
-                    objects, passes, budget, self, token=self.name, restarts=self.plan.config.run.restarts
-                )
+                driver.run_on_ray(works, passes, budget, self, token=self.name, restarts=self.plan.config.run.restarts)
                 self._phase("stopping Ray")
 
     def _phase(self, text: str) -> None:
         self.emit(Phase(text, round(time.monotonic() - self.began, 3)))
 
-    def written(self, session: str, files: Sequence[Written]) -> None:
-        """Publish files: ledger first, then their names."""
+    def written(self, session: str, files: Sequence[Written]) -> bool:
+        """Publish files: ledger first, then their names; return whether all went well."""
         try:
-            append_entries(self.plan.day.state, [self._entry(self.by_output[file.path], file) for file in files])
+            append_entries(
+                self.plan.day.state, [self._entry(self.tasks[file.stage, file.path], file) for file in files]
+            )
         except OSError as error:  # what is not in the ledger must not get its name
             for file in files:
                 file.temporary.unlink(missing_ok=True)
             self.failed(session, [failure(f.stage, f.channel, write_failed(error, f.path)) for f in files])
-            return
+            return False
+        failed_before = self.report.failed
         for file in files:
             try:
                 file.temporary.replace(file.path)
@@ -224,6 +227,7 @@ class _Run:
             self.report.done += 1
             self.report.bytes_written += file.size
             self.emit(TaskDone(file.stage, session, file.channel, self._relative(file.path), file.size))
+        return self.report.failed == failed_before
 
     def failed(self, session: str, failures: Sequence[Failure]) -> None:
         """Take note of failures; the whole story goes to a file of the run's folder."""

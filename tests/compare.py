@@ -13,6 +13,9 @@ from raypipe.config import Config
 from raypipe.stages import BY_NAME
 
 RATE_HZ = 30000
+RIPPLE = ("rplparallel", "rplsplit", "rpllfp", "rplhighpass")
+"""Stages that are made from the Ripple files alone."""
+BEHAVIOUR = tuple(name for name in BY_NAME if name not in RIPPLE)
 
 
 def arguments(stage: str) -> dict[str, Any]:

@@ -13,10 +13,13 @@ import pytest
 import raypipe
 from raypipe.config import Config, Input, RplHighPass, RplLfp
 from raypipe.errors import UsageError
+from raypipe.history import changes
 from raypipe.io.objects import save_object
 from raypipe.ledger import Entry, append_entries, prepare_state, read_ledger
-from raypipe.plan import Plan, Task, changes
+from raypipe.plan import Plan
 from raypipe.recording import parse_channels, ranges
+from raypipe.tasks import Task
+from tests.compare import BEHAVIOUR, RIPPLE
 
 
 def pretend_done(plan: Plan) -> None:
@@ -46,8 +49,8 @@ def entry_for(plan: Plan, task: Task) -> Entry:
 
 @pytest.fixture
 def done(day: Path) -> Path:
-    pretend_done(raypipe.plan_day(day, channels="9"))
-    plan = raypipe.plan_day(day, channels="9")
+    pretend_done(raypipe.plan_day(day, channels="9", only=RIPPLE))
+    plan = raypipe.plan_day(day, channels="9", only=RIPPLE)
     assert plan.counts == {"done": 8}
     return day
 
@@ -58,7 +61,7 @@ def reasons(plan: Plan) -> set[tuple[str, str, str]]:
 
 def test_everything_is_to_be_made_at_first(simulated: Path) -> None:
     plan = raypipe.plan_day(simulated)
-    assert plan.counts == {"todo": 62}
+    assert plan.counts == {"todo": 62 + 9}
     assert {task.why for task in plan.tasks} == {"not made yet"}
     raw = next(task for task in plan.tasks if task.stage.name == "rplsplit" and task.session.name == "session01")
     assert 375_000 * 4 < raw.size < 375_000 * 4 + 50_000
@@ -66,7 +69,7 @@ def test_everything_is_to_be_made_at_first(simulated: Path) -> None:
 
 def test_a_changed_parameter_is_named(done: Path) -> None:
     config = Config(rpllfp=RplLfp(LowPassFrequency=(1, 100)))
-    plan = raypipe.plan_day(done, channels="9", config=config)
+    plan = raypipe.plan_day(done, channels="9", config=config, only=RIPPLE)
     why = "parameter LowPassFrequency: [1, 150] -> [1, 100]"
     assert reasons(plan) == {("session01", "rpllfp", why), ("sessioneye", "rpllfp", why)}
     assert all(task.output.name != "rpllfp_6eca.hkl" for task in plan.todo), "as in PyHipp, another file"
@@ -75,7 +78,7 @@ def test_a_changed_parameter_is_named(done: Path) -> None:
 def test_a_changed_input_is_named(done: Path) -> None:
     path = next((done / "session01").glob("*.ns5"))
     os.utime(path, ns=(1, 1))
-    plan = raypipe.plan_day(done, channels="9")
+    plan = raypipe.plan_day(done, channels="9", only=RIPPLE)
     assert {task.stage.name for task in plan.todo} == {"rplsplit", "rpllfp", "rplhighpass"}
     assert {task.session.name for task in plan.todo} == {"session01"}
     assert all(task.why.startswith("input .ns5: ") and task.why.endswith("changed 1") for task in plan.todo)
@@ -84,7 +87,7 @@ def test_a_changed_input_is_named(done: Path) -> None:
 def test_the_events_count_for_raw_copies_only(done: Path) -> None:
     path = next((done / "session01").glob("*.nev"))
     os.utime(path, ns=(1, 1))
-    plan = raypipe.plan_day(done, channels="9")
+    plan = raypipe.plan_day(done, channels="9", only=RIPPLE)
     assert {task.stage.name for task in plan.todo} == {"rplparallel", "rplsplit"}
     assert all(task.why.startswith("input .nev: ") and task.why.endswith("changed 1") for task in plan.todo)
 
@@ -106,10 +109,10 @@ def test_each_of_two_event_files_counts(done: Path) -> None:
 
 def test_accepting_cuts_changes_only_what_is_cut(done: Path) -> None:
     config = Config(input=Input(accept_truncated=True))
-    assert raypipe.plan_day(done, channels="9", config=config).counts == {"done": 8}
+    assert raypipe.plan_day(done, channels="9", config=config, only=RIPPLE).counts == {"done": 8}
     path = next((done / "session01").glob("*.ns5"))
     os.truncate(path, path.stat().st_size * 3 // 4)
-    plan = raypipe.plan_day(done, channels="9", config=config)
+    plan = raypipe.plan_day(done, channels="9", config=config, only=RIPPLE)
     assert {task.session.name for task in plan.todo} == {"session01"}
     assert all(task.key["parameter accept_truncated"] == "true" for task in plan.todo)
 
@@ -117,19 +120,19 @@ def test_accepting_cuts_changes_only_what_is_cut(done: Path) -> None:
 def test_what_was_made_of_an_archived_recording_stays_done(done: Path) -> None:
     for path in done.glob("session*/*.ns5"):
         path.unlink()
-    plan = raypipe.plan_day(done, channels="9")
+    plan = raypipe.plan_day(done, channels="9", only=RIPPLE)
     assert (plan.counts, plan.problems, plan.replaceable) == ({"done": 8}, (), ())
     for path in done.glob("session*/*.nev"):
         path.unlink()
-    assert raypipe.plan_day(done, channels="9", skip=["rplparallel"]).counts == {"done": 6}
-    assert raypipe.plan_day(done, channels="9", skip=["rplparallel"], replace=True).counts == {"done": 6}
+    assert raypipe.plan_day(done, channels="9", only=RIPPLE[1:]).counts == {"done": 6}
+    assert raypipe.plan_day(done, channels="9", only=RIPPLE[1:], replace=True).counts == {"done": 6}
 
 
 def test_a_recording_that_was_replaced_by_a_foreign_raw_copy_is_filtered_again(done: Path) -> None:
     (done / "session01" / "array01" / "channel009" / "rplraw_d41d.hkl").write_bytes(b"of others")
     for path in done.glob("session01/*.ns5"):
         path.unlink()
-    plan = raypipe.plan_day(done, channels="9")
+    plan = raypipe.plan_day(done, channels="9", only=RIPPLE)
     assert plan.todo == ()
     (problem,) = plan.problems
     assert (problem.session, problem.channel, problem.stages) == ("session01", 9, ("rpllfp", "rplhighpass"))
@@ -160,50 +163,50 @@ def test_one_damaged_raw_copy_costs_its_channel_only(day: Path) -> None:
 
 
 def test_changed_code_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = raypipe.plan_day(done, channels="9").tasks[0].key["code"]
-    monkeypatch.setattr("raypipe.plan.code_version", lambda modules: "0" * 12 if "kernels" in modules else before)
-    plan = raypipe.plan_day(done, channels="9")
+    before = raypipe.plan_day(done, channels="9", only=RIPPLE).tasks[0].key["code"]
+    monkeypatch.setattr("raypipe.plan_channels.code_version", lambda modules: "0" * 12 if "kernels" in modules else before)
+    plan = raypipe.plan_day(done, channels="9", only=RIPPLE)
     assert {task.stage.name for task in plan.todo} >= {"rpllfp", "rplhighpass"}
     assert all(task.why.startswith("code: ") for task in plan.todo)
 
 
 def test_resources_change_nothing(done: Path) -> None:
     config = msgspec.structs.replace(Config(), run=msgspec.structs.replace(Config().run, cpus=1, tile_seconds=1.0))
-    assert raypipe.plan_day(done, channels="9", config=config).counts == {"done": 8}
+    assert raypipe.plan_day(done, channels="9", config=config, only=RIPPLE).counts == {"done": 8}
 
 
 def test_what_is_gone_is_made_again(done: Path) -> None:
-    victim = raypipe.plan_day(done, channels="9").tasks[-1].output
+    victim = raypipe.plan_day(done, channels="9", only=RIPPLE).tasks[-1].output
     victim.unlink()
-    (task,) = raypipe.plan_day(done, channels="9").todo
+    (task,) = raypipe.plan_day(done, channels="9", only=RIPPLE).todo
     assert (task.output, task.why) == (victim, "was made, and is gone")
 
 
 def test_what_others_made_or_changed_is_kept(done: Path) -> None:
-    changed, foreign = (task.output for task in raypipe.plan_day(done, channels="9").tasks[-2:])
+    changed, foreign = (task.output for task in raypipe.plan_day(done, channels="9", only=RIPPLE).tasks[-2:])
     changed.write_bytes(b"changed by aligning")
     entries = [entry for entry in read_ledger(done / ".raypipe") if not foreign.as_posix().endswith(entry.output)]
     (done / ".raypipe" / "ledger.jsonl").unlink()
     append_entries(done / ".raypipe", entries)
-    plan = raypipe.plan_day(done, channels="9")
+    plan = raypipe.plan_day(done, channels="9", only=RIPPLE)
     kept = {task.output: task.why for task in plan.tasks if task.state == "kept"}
     assert not plan.todo
     assert kept[changed].startswith("changed by something else")
     assert kept[foreign].startswith("made by something else")
-    plan = raypipe.plan_day(done, channels="9", replace=True)
+    plan = raypipe.plan_day(done, channels="9", replace=True, only=RIPPLE)
     assert {task.output for task in plan.todo} == {changed, foreign}
 
 
 def test_an_entry_without_its_file_and_the_file_before_it(done: Path) -> None:
     """A crash between ledger and rename leaves a newer entry beside the older file: the older key counts."""
-    plan = raypipe.plan_day(done, channels="9")
+    plan = raypipe.plan_day(done, channels="9", only=RIPPLE)
     task = plan.tasks[-1]
     newer = msgspec.structs.replace(entry_for(plan, task), key={"code": "newer"}, size=11)
     append_entries(plan.day.state, [newer])
-    assert raypipe.plan_day(done, channels="9").counts == {"done": 8}
+    assert raypipe.plan_day(done, channels="9", only=RIPPLE).counts == {"done": 8}
     older = msgspec.structs.replace(entry_for(plan, task), key={"code": "older"})
     append_entries(plan.day.state, [older])
-    (todo,) = raypipe.plan_day(done, channels="9").todo
+    (todo,) = raypipe.plan_day(done, channels="9", only=RIPPLE).todo
     assert todo.output == task.output
 
 
@@ -267,9 +270,9 @@ def test_raw_copies_are_not_opened_without_need(done: Path) -> None:
     for path in done.glob("session*/*.ns5"):
         path.unlink()
     code = (
-        "import sys, raypipe; plan = raypipe.plan_day(sys.argv[1]); assert not plan.todo; print('h5py' in sys.modules)"
+        "import sys, raypipe; plan = raypipe.plan_day(sys.argv[1], skip=sys.argv[2:]); assert not plan.todo; print('h5py' in sys.modules)"
     )
-    run = subprocess.run([sys.executable, "-c", code, done], check=True, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code, done, *BEHAVIOUR], check=True, capture_output=True, text=True)
     assert run.stdout == "False\n"
 
 
@@ -279,4 +282,4 @@ def test_a_session_with_a_broken_recording_is_a_problem_of_its_own(day: Path) ->
     (problem,) = plan.problems
     assert (problem.session, problem.stages) == ("session01", ("rplsplit", "rpllfp", "rplhighpass"))
     assert {task.session.name for task in plan.todo if task.channel} == {"sessioneye"}
-    assert replace(plan, problems=()).counts == {"todo": 32}
+    assert replace(plan, problems=()).counts == {"todo": 32 + 9}

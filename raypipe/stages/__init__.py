@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from raypipe.config import Config
 from raypipe.errors import UsageError
+from raypipe.io.objects import object_name
 
 # Changing one of these makes again what was made with it; tests/test_code.py compares them with what is imported.
 _OBJECTS = ("raypipe.passes", "raypipe.io.objects", "raypipe.io.hickle_tree", "raypipe.io.publish")
@@ -31,6 +32,12 @@ _SAMPLES = (
     *_EVENTS,
     *_OBJECTS,
 )
+_UNITY = ("raypipe.stages.unity", "raypipe.stages.maze", "raypipe.io.unity_log", *_OBJECTS)
+_EYES = ("raypipe.stages.edfsplit", "raypipe.io.eye", "raypipe.io.eye_files", *_OBJECTS)
+_ALIGNING = ("raypipe.stages.aligning_objects", *_OBJECTS)
+_RAYCAST = ("raypipe.stages.raycast", "kernels", *_OBJECTS)
+_UMAZE = ("raypipe.stages.umaze", *_OBJECTS)
+_PICTURE = ("raypipe.stages.picture", *_OBJECTS)
 _FILTERS = ("raypipe.stages.filtered", "raypipe.stages.design", *_SAMPLES)
 
 
@@ -40,29 +47,47 @@ class Stage:
 
     name: str
     """As on the command line."""
-    stem: str
-    """Start of its file's name, before the hash of its parameters."""
+    files: tuple[str, ...]
+    """What it makes: the name of a file, or (without a suffix) the start of an object's, before its parameters' hash."""
     level: Literal["session", "channel"]
     reads: tuple[str, ...]
     """Input files (patterns), or the object that stands in for them when they are gone."""
     code: tuple[str, ...]
     """Modules whose code decides what the stage writes."""
     settings: str = ""
-    """Its table of the configuration, whose keys in their order are PyHipp's arguments; empty: it has none."""
+    """Its table of the configuration; empty: it has none. Of an object, its keys in order are PyHipp's arguments."""
+    needs: tuple[str, ...] = ()
+    """Stages whose objects of the same session it cannot do without, aligned where they are to be aligned."""
+    uses: tuple[str, ...] = ()
+    """Stages whose objects it takes if they can be had."""
+    rewrites: tuple[str, ...] = ()
+    """Stages whose objects, those that can be had, it writes anew under the same names."""
+    navigation_only: bool = False
+    """Whether sessioneye has none."""
 
     def arguments(self, config: Config) -> dict[str, Any]:
-        """Return the stage's PyHipp arguments, spelled as PyHipp hashes them."""
+        """Return the stage's settings, spelled as PyHipp hashes its arguments."""
         if not self.settings:
             return {}
         settings = getattr(config, self.settings)
         return {name: _as_hashed(getattr(settings, name)) for name in settings.__struct_fields__}
 
+    def output_names(self, config: Config) -> tuple[str, ...]:
+        """Return the names of its files, as `rpllfp_6eca.hkl` and `binData.hdf`."""
+        return tuple(name if "." in name else object_name(name, self.arguments(config)) for name in self.files)
+
 
 STAGES: tuple[Stage, ...] = (
-    Stage("rplparallel", "rplparallel", "session", ("*.nev",), ("raypipe.stages.rplparallel", *_EVENTS, *_OBJECTS)),
-    Stage("rplsplit", "rplraw", "channel", ("*.ns5", "*.nev"), _SAMPLES),
-    Stage("rpllfp", "rpllfp", "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rpllfp", *_FILTERS), "rpllfp"),
-    Stage("rplhighpass", "rplhighpass", "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rplhighpass", *_FILTERS), "rplhighpass"),
+    Stage("rplparallel", ("rplparallel",), "session", ("*.nev",), ("raypipe.stages.rplparallel", *_EVENTS, *_OBJECTS)),
+    Stage("rplsplit", ("rplraw",), "channel", ("*.ns5", "*.nev"), _SAMPLES),
+    Stage("rpllfp", ("rpllfp",), "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rpllfp", *_FILTERS), "rpllfp"),
+    Stage("rplhighpass", ("rplhighpass",), "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rplhighpass", *_FILTERS), "rplhighpass"),
+    Stage("unity", ("unity",), "session", ("Unity logs",), _UNITY, "unity", needs=("rplparallel",), navigation_only=True),
+    Stage("edfsplit", ("eyelink",), "session", ("eye files",), _EYES, "edfsplit", needs=("rplparallel",)),
+    Stage("aligning_objects", (), "session", (), _ALIGNING, "aligning_objects", needs=("rplparallel",), rewrites=("unity", "edfsplit"), navigation_only=True),
+    Stage("raycast", ("unityfile_eyelink.csv", "binData.hdf"), "session", (), _RAYCAST, "raycast", needs=("unity", "edfsplit"), navigation_only=True),
+    Stage("umaze", ("umaze",), "session", (), _UMAZE, "umaze", needs=("unity",), navigation_only=True),
+    Stage("picture", ("maze.png",), "session", (), _PICTURE, needs=("unity", "umaze"), uses=("raycast",), navigation_only=True),
 )  # fmt: skip
 
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}

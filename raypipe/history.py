@@ -1,0 +1,116 @@
+"""What became of the outputs of a day so far: the ledger beside the files that are there, and what follows for a task.
+
+A task is done when its file is the one that the ledger tells of and the task's key is unchanged: its inputs (name, size,
+time of change), its parameters, the code of its stage, and the same of all that it is made from. A file that raypipe
+did not make, or that somebody changed since, is kept and never overwritten unless one asks for it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from raypipe.day import Day
+from raypipe.errors import InputMissing
+from raypipe.ledger import Entry, read_ledger
+from raypipe.tasks import Task
+
+_OF = " of "
+
+
+class History:
+    """The ledger of a day, to judge tasks by."""
+
+    def __init__(self, day: Day, *, replace_foreign: bool = False) -> None:
+        self._day = day
+        self._replace_foreign = replace_foreign
+        self._entries: dict[str, list[Entry]] = {}
+        self._last: dict[tuple[str, str, int | None], Entry] = {}
+        for entry in read_ledger(day.state):
+            self._entries.setdefault(entry.output, []).append(entry)
+            self._last[entry.stage, entry.session, entry.channel] = entry
+
+    def judged(self, task: Task) -> Task:
+        """Decide what is to be done about a task."""
+        try:
+            size = task.output.stat().st_size
+        except FileNotFoundError:
+            return replace(task, why=self._why_missing(task))
+        if entry := self.entry(task.output):
+            difference = self._difference(task, entry)
+            return (
+                replace(task, why=difference)
+                if difference
+                else replace(task, state="done", why="up to date", size=size)
+            )
+        changed = self.knows(task.output)
+        why = f"{'changed by something else since' if changed else 'made by something else'}; --replace makes it again"
+        task = replace(task, state="kept", why=why, size=size, changed_since=changed)
+        if self._replace_foreign and task.replaceable:
+            return replace(task, state="todo", why="to be replaced")
+        return task
+
+    def entry(self, path: Path) -> Entry | None:
+        """Return what the ledger tells of a file, if it is still the file that raypipe made."""
+        status = path.stat()
+        for entry in reversed(self._entries.get(self._relative(path), [])):
+            if (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns):
+                return entry
+        return None
+
+    def knows(self, path: Path) -> bool:
+        """Whether raypipe once made a file of that name."""
+        return self._relative(path) in self._entries
+
+    def was_rewritten(self, task: Task) -> bool:
+        """Whether the task's file is as another stage wrote it anew."""
+        if task.state != "done":
+            return False
+        entry = self.entry(task.output)
+        return entry is not None and entry.stage != task.stage.name
+
+    def _difference(self, task: Task, entry: Entry) -> str:
+        if entry.stage == task.stage.name:
+            return changes(entry.key, task.key)
+        if task.stage.rewrites:
+            return "not made yet"  # the file is as the first stage left it
+        mine = derived(task.stage.name, task.key)
+        suffix = _OF + task.stage.name
+        return changes({name: v for name, v in entry.key.items() if name in mine or name.endswith(suffix)}, mine)
+
+    def _why_missing(self, task: Task) -> str:
+        if self.knows(task.output):
+            return "was made, and is gone"
+        earlier = self._last.get((task.stage.name, task.session.name, task.channel.number if task.channel else None))
+        # Other parameters, other file name: the earlier file stays, as it does in PyHipp.
+        return (changes(earlier.key, task.key) if earlier else "") or "not made yet"
+
+    def _relative(self, path: Path) -> str:
+        # A raw file may be in the recording's folder, of which this ledger tells nothing.
+        return path.relative_to(self._day.output).as_posix() if path.is_relative_to(self._day.output) else str(path)
+
+
+def changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    """Say which fields differ between two keys, old value and new."""
+    return "; ".join(
+        f"{name}: {old.get(name, 'nothing')} -> {new.get(name, 'nothing')}"
+        for name in dict.fromkeys((*new, *old))
+        if old.get(name) != new.get(name)
+    )
+
+
+def derived(stage: str, key: Mapping[str, str]) -> dict[str, str]:
+    """Return what the key of a stage adds to the keys of those that are made from it: `code` is `code of unity` there."""
+    return {name if _OF in name else f"{name}{_OF}{stage}": value for name, value in key.items()}
+
+
+def input_key(paths: Iterable[Path]) -> dict[str, str]:
+    """Return what a key says of input files: by their kind the name, size and time of each. Raises `InputMissing`."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise InputMissing(f"{path} is a link to nothing", hint="fetch the file that it stands for") from None
+        text = f"{path.name}, {status.st_size} bytes, changed {status.st_mtime_ns}"
+        found.setdefault(f"input {path.suffix}", []).append(text)
+    return {name: " and ".join(texts) for name, texts in found.items()}

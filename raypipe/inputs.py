@@ -1,0 +1,56 @@
+"""The input files of stages that are made of whole sessions."""
+
+from pathlib import Path
+
+from raypipe.config import Config
+from raypipe.day import Day, Session, in_natural_order
+from raypipe.errors import InputMissing
+from raypipe.io.eye_choice import find_eye_files
+
+
+def session_inputs(stage: str, day: Day, session: Session, config: Config) -> tuple[Path, ...]:
+    """Return the files that a stage reads of a session; none for what is made from objects. Raises `InputMissing`."""
+    match stage:
+        case "rplparallel":
+            return (session.the_file("*.nev"),)
+        case "unity":
+            return _unity_logs(session, config)
+        case "edfsplit":
+            return _required_eye_files(day, session, config)
+        case _:
+            return ()
+
+
+def eye_files(day: Day, session: Session, config: Config) -> tuple[Path, ...]:
+    """Return the day's calibration file for sessioneye, the files of navigation for all other sessions."""
+    found = find_eye_files(day.input, config.edfsplit)
+    return found.navigation if session.is_navigation else found.calibration
+
+
+def _unity_logs(session: Session, config: Config) -> tuple[Path, ...]:
+    pattern = f"{config.unity.DirName}/{config.unity.FileName}"
+    folders = in_natural_order(path for path in session.input.glob(config.unity.DirName) if path.is_dir())
+    logs = in_natural_order(folders[0].glob(config.unity.FileName)) if folders else ()
+    if not logs:
+        raise InputMissing(
+            f"{session.name}: no Unity log {pattern} in {session.input}",
+            hint="copy the folder of the logs into the session's folder, or go without them: --skip unity",
+        )
+    return logs
+
+
+def _required_eye_files(day: Day, session: Session, config: Config) -> tuple[Path, ...]:
+    files = eye_files(day, session, config)
+    kind = "navigation" if session.is_navigation else "calibration"
+    if not files:
+        raise InputMissing(
+            f"{session.name}: no eye file of the {kind} in {day.input}",
+            hint=f"copy the .edf or .asc there (a calibration's name has {config.edfsplit.CalibFileNameChar!r} in it),"
+            " or go without eye data: --skip edfsplit",
+        )
+    if len(files) > 1 and not session.is_navigation:
+        raise InputMissing(
+            f"{session.name}: {len(files)} eye files of a calibration in {day.input}: {', '.join(f.name for f in files)}",
+            hint="a day has one: move the others away",
+        )
+    return files

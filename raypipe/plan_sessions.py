@@ -1,0 +1,202 @@
+"""Tasks of whole sessions: which files and objects each is made from, and what must have ended before.
+
+All stages are looked at, in the order of the table, because the keys of later ones hold those of earlier ones; what
+comes out are the stages that were asked for.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from raypipe.config import Config
+from raypipe.day import Day, Session
+from raypipe.errors import InputMissing, RaypipeError
+from raypipe.history import History, derived, input_key
+from raypipe.inputs import eye_files, session_inputs
+from raypipe.memory import session_bytes, session_memory
+from raypipe.plan_channels import stage_key
+from raypipe.stages import STAGES, Stage
+from raypipe.tasks import ObjectOf, Problem, Task, TaskId
+
+_STAGES = tuple(stage for stage in STAGES if stage.level == "session")
+
+
+def plan_sessions(
+    day: Day, config: Config, chosen: Collection[Stage], history: History
+) -> tuple[list[Task], list[Problem]]:
+    """Return the tasks of the `chosen` stages that are made of whole sessions, and what keeps some from being planned."""
+    planner = _Planner(day, config, {stage.name for stage in chosen}, history)
+    for stage in _STAGES:
+        for session in day.sessions:
+            if session.is_navigation or not stage.navigation_only:
+                planner.add(stage, session)
+    return planner.chosen_tasks(), planner.chosen_problems()
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """The objects that a stage is made from: those that it needs, those that it uses, those that it writes anew."""
+
+    needed: Sequence[ObjectOf]
+    used: Sequence[ObjectOf]
+    rewritten: Sequence[ObjectOf]
+
+    @property
+    def all(self) -> Sequence[ObjectOf]:
+        return (*self.needed, *self.used, *self.rewritten)
+
+
+class _LeftOut(InputMissing):
+    """A stage that another needs was not asked for."""
+
+
+class _Planner:
+    """The tasks of each session and stage, or the error that keeps it from having any."""
+
+    def __init__(self, day: Day, config: Config, chosen: Collection[str], history: History) -> None:
+        self.day, self.config, self.chosen, self.history = day, config, chosen, history
+        self.tasks: dict[ObjectOf, list[Task]] = {}
+        self.errors: dict[ObjectOf, RaypipeError] = {}
+
+    def add(self, stage: Stage, session: Session) -> None:
+        """Plan a stage of a session; those that it is made from were planned before."""
+        try:
+            tasks = self._tasks(stage, session)
+        except _LeftOut as error:
+            if stage.name in self.chosen:  # of what was not asked for it is enough that it is not there
+                self.errors[session.name, stage.name] = error
+            return
+        except RaypipeError as error:
+            self.errors[session.name, stage.name] = error
+            return
+        why = next((task.why for task in tasks if task.state == "todo"), "")
+        if why:  # what is made together is made again together
+            tasks = [replace(task, state="todo", why=why) if task.state == "done" else task for task in tasks]
+        self.tasks[session.name, stage.name] = tasks
+        if why:
+            self._begin_afresh([(session.name, name) for name in stage.rewrites])
+
+    def chosen_tasks(self) -> list[Task]:
+        """Return the tasks of the chosen stages, stage by stage."""
+        return [task for (_, stage), tasks in self.tasks.items() if stage in self.chosen for task in tasks]
+
+    def chosen_problems(self) -> list[Problem]:
+        """Return the problems of the chosen stages; what has one cause is one problem."""
+        causes: dict[tuple[str, int], tuple[RaypipeError, list[str]]] = {}
+        for (session, stage), error in self.errors.items():
+            if stage in self.chosen:
+                causes.setdefault((session, id(error)), (error, []))[1].append(stage)
+        return [Problem(session, tuple(stages), error) for (session, _), (error, stages) in causes.items()]
+
+    def _tasks(self, stage: Stage, session: Session) -> list[Task]:
+        inputs = session_inputs(stage.name, self.day, session, self.config)
+        sources = self._sources(stage, session)
+        key = input_key(inputs)
+        for place in sources.all:
+            key |= self._made_from(place, stage, session)
+        size = sum(path.stat().st_size for path in inputs or eye_files(self.day, session, self.config))
+        of_sources = {place: self._ids(place, stage) for place in sources.all}
+        tasks = []
+        for output in self._outputs(stage, session, sources):
+            # Of two objects that are written anew each can do without the other.
+            mine = [place for place in sources.rewritten if self.tasks[place][0].output == output]
+            needs = frozenset[TaskId]().union(*(of_sources[place] for place in (*sources.needed, *mine)))
+            task = Task(
+                stage,
+                session,
+                None,
+                output,
+                stage_key(stage, self.config, key),
+                "todo",
+                "",
+                session_bytes(output.name, size),
+                inputs=inputs,
+                objects={place: self.tasks[place][0].output for place in sources.all},
+                needs=needs,
+                after=frozenset[TaskId]().union(*of_sources.values()) - needs,
+                memory=session_memory(stage.name, size),
+            )
+            tasks.append(self._made_again(self.history.judged(task), sources))
+        return tasks
+
+    def _sources(self, stage: Stage, session: Session) -> _Sources:
+        """Return what there is to make the stage from. Raises what keeps it from being made."""
+        needed = [(session.name, name) for name in stage.needs] if session.is_navigation else []
+        for place in needed:
+            self._require(place, stage)
+        used = [(session.name, name) for name in stage.uses]
+        if stage.name == "edfsplit" and session.is_navigation:  # whose trials are whose is seen from all sessions
+            used += [(each.name, "rplparallel") for each in self.day.sessions if each.is_navigation and each != session]
+        rewritten = [(session.name, name) for name in stage.rewrites]
+        if rewritten and not any(map(self._available, rewritten)):
+            self._require(rewritten[0], stage)
+        return _Sources(needed, *(list(filter(self._available, places)) for places in (used, rewritten)))
+
+    def _available(self, place: ObjectOf) -> bool:
+        """Whether the object is there, or will be when its time comes."""
+        tasks = [task for task_place in self._writers(place) for task in self.tasks[task_place]]
+        return place in self.tasks and all(task.state != "todo" or task.stage.name in self.chosen for task in tasks)
+
+    def _require(self, place: ObjectOf, stage: Stage) -> None:
+        if error := self.errors.get(place):
+            raise error
+        if not self._available(place):
+            session, name = place
+            raise _LeftOut(
+                f"{session}: {stage.name} needs {name}, which is not there, out of date or not aligned, and was left out",
+                hint=f"name it too (--only {name} --only {stage.name}), or leave out --only and --skip",
+            )
+
+    def _writers(self, place: ObjectOf) -> list[ObjectOf]:
+        """Return the stages that write the object, first the one that makes it."""
+        session, name = place
+        rewriters = [(session, stage.name) for stage in _STAGES if name in stage.rewrites]
+        return [each for each in (place, *rewriters) if each in self.tasks]
+
+    def _final_tasks(self, place: ObjectOf, reader: Stage) -> list[Task]:
+        """Return the tasks after which the object is as `reader` wants it."""
+        made, *rewriters = self._writers(place)
+        tasks = self.tasks[made]
+        outputs = {task.output for task in tasks}
+        return tasks + [
+            task
+            for rewriter in rewriters
+            if rewriter[1] != reader.name
+            for task in self.tasks[rewriter]
+            if task.output in outputs
+        ]
+
+    def _ids(self, place: ObjectOf, reader: Stage) -> frozenset[TaskId]:
+        return frozenset(task.id for task in self._final_tasks(place, reader))
+
+    def _made_from(self, place: ObjectOf, reader: Stage, session: Session) -> dict[str, str]:
+        """Return what an object adds to the key of what is made from it."""
+        final = self._final_tasks(place, reader)[-1]
+        if final.state == "kept":  # made by something else: all that is known of it is the file
+            (fact,) = input_key([final.output]).values()
+            return {f"input {final.output.name}": fact}
+        key = derived(final.stage.name, final.key)
+        if place[0] == session.name:
+            return key
+        return {f"{name} of {place[0]}": value for name, value in key.items() if name.startswith("input ")}
+
+    def _outputs(self, stage: Stage, session: Session, sources: _Sources) -> list[Path]:
+        own = [session.output / name for name in stage.output_names(self.config)]
+        return own + [self.tasks[place][0].output for place in sources.rewritten]
+
+    def _made_again(self, task: Task, sources: _Sources) -> Task:
+        """Do a task again with what it uses: how much of that there will be is not known before."""
+        again = [place[1] for place in (*sources.used, *sources.rewritten) if self._is_todo(place)]
+        if task.state != "done" or not again:
+            return task
+        return replace(task, state="todo", why=f"made with {again[0]}, which is made again")
+
+    def _is_todo(self, place: ObjectOf) -> bool:
+        return any(task.state == "todo" for task in self.tasks[place])
+
+    def _begin_afresh(self, places: Sequence[ObjectOf]) -> None:
+        """Have objects made again that are to be written anew, and already were: their first state is gone."""
+        for place in places:
+            for number, task in enumerate(self.tasks.get(place, ())):
+                if self.history.was_rewritten(task):
+                    self.tasks[place][number] = replace(task, state="todo", why="to be written anew")

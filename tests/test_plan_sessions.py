@@ -1,0 +1,202 @@
+"""What is made of whole sessions: what it needs, what makes it be made again, and what goes on without it."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import raypipe
+from raypipe.config import Aligning, Config
+from raypipe.ledger import Entry, append_entries, prepare_state
+from raypipe.plan import Plan
+from raypipe.simulate import SimulateSettings, simulate_day
+from tests.compare import BEHAVIOUR
+
+OF_SESSIONS = ("rplparallel", *BEHAVIOUR)
+
+
+@pytest.fixture(scope="module")
+def two_sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A day whose eye file holds two navigation sessions."""
+    settings = SimulateSettings(channels=1, seconds=10, eye_seconds=3, trials=2, sessions=2, seed=3)
+    return simulate_day(tmp_path_factory.mktemp("two"), settings)
+
+
+def plan(day: Path, **settings: object) -> Plan:
+    return raypipe.plan_day(day, **{"only": OF_SESSIONS, **settings})  # type: ignore[arg-type]
+
+
+def pretend_done(day: Path) -> None:
+    """Put a file and ledger entries where each task would have; who writes a file anew comes last, as in a run."""
+    made = plan(day)
+    prepare_state(made.day.state)
+    for task in made.tasks:
+        task.output.parent.mkdir(parents=True, exist_ok=True)
+        task.output.write_bytes(b"x" * len(task.stage.name))
+        status = task.output.stat()
+        output = task.output.relative_to(made.day.output).as_posix()
+        times = status.st_size, status.st_mtime_ns
+        append_entries(
+            made.day.state, [Entry(output, task.stage.name, task.session.name, None, task.key, *times, "", "", "")]
+        )
+    assert plan(day).counts == {"done": len(made.tasks)}
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(1, 1))
+
+
+def stages(made: Plan, session: str = "session01") -> list[str]:
+    return [task.stage.name for task in made.todo if task.session.name == session]
+
+
+def test_each_stage_waits_for_what_it_is_made_from(simulated: Path) -> None:
+    made = plan(simulated)
+    tasks = {(task.stage.name, task.output.name): task for task in made.tasks if task.session.name == "session01"}
+    assert [name for name, _ in tasks] == [
+        *("rplparallel", "unity", "edfsplit"),
+        *("aligning_objects", "aligning_objects", "raycast", "raycast", "umaze", "picture"),
+    ]
+    session = simulated / "session01"
+    of = {name: session / name for name in ("rplparallel_d41d.hkl", "unity_71bf.hkl", "eyelink_24d5.hkl")}
+    ripple, unity, eyelink = (
+        (stage, path) for stage, path in zip(("rplparallel", "unity", "edfsplit"), of.values(), strict=True)
+    )
+    unity_aligned, eyelink_aligned = (("aligning_objects", path) for _, path in (unity, eyelink))
+    assert tasks["unity", "unity_71bf.hkl"].needs == {ripple}
+    one = tasks["aligning_objects", "unity_71bf.hkl"]
+    assert (one.needs, one.after) == ({ripple, unity}, {eyelink})
+    two = tasks["aligning_objects", "eyelink_24d5.hkl"]
+    assert (two.needs, two.after) == ({ripple, eyelink}, {unity})
+    for name in ("binData.hdf", "unityfile_eyelink.csv"):
+        assert tasks["raycast", name].needs == {unity, eyelink, unity_aligned, eyelink_aligned}
+    assert tasks["umaze", "umaze_fd09.hkl"].needs == {unity, unity_aligned}
+    assert tasks["picture", "maze.png"].after == {
+        ("raycast", session / "binData.hdf"),
+        ("raycast", session / "unityfile_eyelink.csv"),
+    }
+    (calibration,) = (task for task in made.tasks if (task.stage.name, task.session.name) == ("edfsplit", "sessioneye"))
+    assert calibration.needs == calibration.after == frozenset()
+
+
+def test_a_changed_log_makes_its_session_again_and_no_other(two_sessions: Path, tmp_path: Path) -> None:
+    day = copied(two_sessions, tmp_path)
+    pretend_done(day)
+    touch(next((day / "session02").glob("RawData*/*.txt")))
+    made = plan(day)
+    assert {task.session.name for task in made.todo} == {"session02"}
+    assert set(stages(made, "session02")) == set(BEHAVIOUR), (
+        "eye data begin afresh: aligned once, their own clock is gone"
+    )
+    whys = {task.stage.name: task.why for task in made.todo}
+    assert whys["edfsplit"] == "to be written anew"
+    assert whys["umaze"].startswith("input .txt of unity: ")
+
+
+def test_a_changed_eye_file_makes_all_its_sessions_again(two_sessions: Path, tmp_path: Path) -> None:
+    day = copied(two_sessions, tmp_path)
+    pretend_done(day)
+    touch(day / "181105.edf")
+    made = plan(day)
+    assert {task.session.name for task in made.todo} == {"session01", "session02"}
+    assert "rplparallel" not in stages(made)
+
+
+def test_markers_of_one_session_decide_about_the_eye_data_of_another(two_sessions: Path, tmp_path: Path) -> None:
+    day = copied(two_sessions, tmp_path)
+    pretend_done(day)
+    touch(next((day / "session02").glob("*.nev")))
+    (task,) = (task for task in plan(day).todo if (task.session.name, task.stage.name) == ("session01", "edfsplit"))
+    assert task.why.startswith("input .nev of rplparallel of session02: ")
+
+
+def test_a_changed_setting_of_the_aligning_begins_with_the_unaligned(day: Path) -> None:
+    pretend_done(day)
+    made = plan(day, config=Config(aligning_objects=Aligning(doubtful_ms=10)))
+    assert set(stages(made)) == set(BEHAVIOUR)
+    assert {task.why for task in made.todo if task.stage.name in ("unity", "edfsplit")} == {"to be written anew"}
+    assert stages(made, "sessioneye") == []
+
+
+def test_what_lost_one_of_two_files_makes_both_again(day: Path) -> None:
+    pretend_done(day)
+    (day / "session01" / "binData.hdf").unlink()
+    made = plan(day)
+    assert stages(made) == ["raycast", "raycast", "picture"]
+    assert made.todo[-1].why == "made with raycast, which is made again"
+
+
+def test_objects_of_others_are_neither_made_nor_written_anew_but_used(day: Path) -> None:
+    for name in ("unity_71bf.hkl", "eyelink_24d5.hkl"):
+        (day / "session01" / name).write_bytes(b"PyHipp's")
+    made = plan(day)
+    kept = [task.stage.name for task in made.tasks if task.state == "kept"]
+    assert kept == ["unity", "edfsplit", "aligning_objects", "aligning_objects"]
+    assert stages(made) == ["rplparallel", "raycast", "raycast", "umaze", "picture"]
+    (umaze,) = (task for task in made.todo if task.stage.name == "umaze")
+    assert umaze.key["input unity_71bf.hkl"].startswith("unity_71bf.hkl, 8 bytes, changed ")
+    assert set(stages(plan(day, replace=True))) == set(OF_SESSIONS)
+
+
+def test_without_unity_logs_eye_data_are_aligned_all_the_same(day: Path) -> None:
+    next((day / "session01").glob("RawData*/*.txt")).unlink()
+    made = plan(day)
+    (problem,) = made.problems
+    assert problem.stages == ("unity", "raycast", "umaze", "picture")
+    assert "no Unity log RawData*/session*" in problem.error.message
+    (aligned,) = (task for task in made.todo if task.stage.name == "aligning_objects")
+    assert aligned.output.name == "eyelink_24d5.hkl"
+
+
+def test_without_eye_files_the_maze_is_walked_all_the_same(day: Path) -> None:
+    for path in [*day.glob("*.edf"), *day.glob("*.asc")]:
+        path.unlink()
+    made = plan(day)
+    problems = {problem.session: problem for problem in made.problems}
+    assert problems["session01"].stages == ("edfsplit", "raycast")
+    assert problems["sessioneye"].stages == ("edfsplit",)
+    assert "no eye file of the navigation" in problems["session01"].error.message
+    assert stages(made) == ["rplparallel", "unity", "aligning_objects", "umaze", "picture"]
+
+
+def test_what_a_stage_needs_must_be_asked_for_or_there(day: Path) -> None:
+    made = plan(day, only=["umaze"])
+    (problem,) = made.problems
+    assert problem.stages == ("umaze",)
+    assert "session01: umaze needs unity, which is not there" in problem.error.message
+    assert "--only unity --only umaze" in problem.error.hint
+    pretend_done(day)
+    (day / "session01" / "umaze_fd09.hkl").unlink()
+    made = plan(day, only=["umaze"])
+    assert (made.problems, stages(made)) == ((), ["umaze"])
+
+
+def test_a_picture_without_gaze_is_drawn_again_when_there_is_gaze(day: Path) -> None:
+    without = plan(day, only=[name for name in OF_SESSIONS if name != "raycast"])
+    with_gaze = plan(day)
+    keys = [next(task.key for task in each.tasks if task.stage.name == "picture") for each in (without, with_gaze)]
+    assert "code of raycast" in keys[1]
+    assert "code of raycast" not in keys[0]
+
+
+def test_two_calibrations_are_one_too_many(day: Path) -> None:
+    (day / "P9_9.asc").write_bytes((day / "P11_5.asc").read_bytes())
+    (problem,) = plan(day).problems
+    assert (problem.session, problem.stages) == ("sessioneye", ("edfsplit",))
+    assert "P9_9.asc, P11_5.edf" in problem.error.message
+
+
+def test_a_plan_of_sessions_counts_their_memory(day: Path) -> None:
+    from raypipe.run import budget_of
+
+    made = plan(day)
+    largest = max(task.memory for task in made.todo)
+    assert largest > 0
+    assert budget_of(made).session_task == largest
+    assert budget_of(replace(made, tasks=())).session_task == 0
+
+
+def copied(source: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(source, tmp_path / "picasso" / source.name))

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 import typer
@@ -204,9 +204,14 @@ def clean(
     typer.echo(f"removed {described(cleaning.clean(found_day, leftovers))}")
 
 
+def _unusual(meaning: str, *names: str) -> Any:
+    return typer.Option(*names, help=meaning, rich_help_panel="Eyes, clocks, and what can go wrong")
+
+
 @app.command(
     epilog="Examples:\n\n- `raypipe simulate data` makes data/picasso/20181105\n\n"
-    "- `raypipe simulate data --channels 1-32,40 --seconds 600 --trials 60 --sessions 2 --seed 7`"
+    "- `raypipe simulate data --channels 1-32,40 --seconds 600 --trials 60 --sessions 2 --seed 7`\n"
+    "- `raypipe simulate data --lost-messages 3 --cut-last-trial --dummy-sessions 1 --eye-rate 500 --binocular`"
 )
 def simulate(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder in which the subject's folder is made.")],
@@ -221,6 +226,26 @@ def simulate(
     subject: Annotated[str, typer.Option(help="Name of the subject.")] = "picasso",
     day: Annotated[str, typer.Option(help="Date of the day, yyyymmdd.")] = "20181105",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a simulated day that is there.")] = False,
+    unity_ppm: Annotated[float, _unusual("How much faster than Ripple's clock Unity's runs.")] = 60.0,
+    eye_ppm: Annotated[float, _unusual("How much faster than Ripple's clock the eye tracker's runs.")] = -40.0,
+    timeouts: Annotated[float, _unusual("Fraction of the trials that end in a time-out; 0: none.")] = 0.1,
+    scene: Annotated[Literal["A", "C"], _unusual("Revision of the maze that is looked at.")] = "A",
+    eye_rate: Annotated[int, _unusual("Eye samples per second: 500, 1000 or 2000.")] = 1000,
+    binocular: Annotated[bool, _unusual("Both eyes are recorded.", "--binocular")] = False,
+    pauses: Annotated[int, _unusual("Pauses of the eye recording, between trials of each session.")] = 0,
+    lost_messages: Annotated[int, _unusual("Messages of each session that the eye file lacks.")] = 0,
+    lost_trials: Annotated[int, _unusual("Trials of each session of which the eye file lacks all messages.")] = 0,
+    incomplete_trials: Annotated[int, _unusual("Trials in mid session without an end.")] = 0,
+    cut_last_trial: Annotated[bool, _unusual("The last trial of each session has no end.", "--cut-last-trial")] = False,
+    incomplete_in: Annotated[
+        Literal["all", "unity", "ripple"], _unusual("Which files lack these ends: Unity's log, the .nev, or all three.")
+    ] = "all",
+    dummy_sessions: Annotated[int, _unusual("Sessions before session01 that only the eye file has.")] = 0,
+    fixation_at_end: Annotated[
+        bool, _unusual("The last fixation of an eye file ends on its last sample.", "--fixation-at-end")
+    ] = False,
+    header_lines: Annotated[int, _unusual("Lines of header of Unity's logs: 14 or 15.")] = 15,
+    unity_files: Annotated[int, _unusual("Logs into which Unity's log of a session is divided.")] = 1,
 ) -> None:
     """Make a synthetic day in the lab's file formats, with ground_truth.json beside it."""
     from raypipe.progress import simple_bar
@@ -240,6 +265,22 @@ def simulate(
         seed=seed,
         spec=spec,
         marker_format=None if markers == "none" else int(markers),
+        unity_ppm=unity_ppm,
+        eye_ppm=eye_ppm,
+        timeout_fraction=timeouts,
+        scene=scene,
+        eye_rate_hz=eye_rate,
+        binocular=binocular,
+        pauses=pauses,
+        lost_messages=lost_messages,
+        lost_trials=lost_trials,
+        incomplete_trials=incomplete_trials,
+        cut_last_trial=cut_last_trial,
+        incomplete_in=incomplete_in,
+        dummy_sessions=dummy_sessions,
+        fixation_at_end=fixation_at_end,
+        header_lines=header_lines,
+        unity_files=unity_files,
     )
     with simple_bar("writing the day") as advance:
         made = simulate_day(root, settings, overwrite=overwrite, progress=advance)

@@ -1,12 +1,15 @@
 """The walk of the animal through the maze, and Unity's log of it, frame by frame."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from raypipe.simulate.clocks import Clocks
+from raypipe.simulate.losses import NO_LOSSES, Losses
 from raypipe.simulate.maze import JUNCTIONS, POSTERS, WALKING_SPEED
 from raypipe.simulate.settings import SimulateSettings
 from raypipe.simulate.streams import generator
@@ -15,13 +18,18 @@ from raypipe.simulate.trials import TICKS_PER_SECOND, Navigation
 FRAME_SECONDS = 1 / 30
 FRAME_JITTER_SECONDS = 0.0015
 LOOKING_SECONDS = 0.1  # the heading is the way from this much before to this much after: corners are rounded
+FACING_SECONDS = 0.3  # after a trial that was solved the animal turns to the poster, within this time
+DECIMALS = 4  # of positions and headings in the log, and so everywhere
+CUT_AT = 0.6  # of the last walk, where Unity's log stops if it does so in mid trial
+NO_ROW = -1
 
 
 @dataclass(frozen=True)
 class Walk:
     """Unity's frames, one row each: trigger word int64, time of the frame's end s, x, z, heading deg.
 
-    Heading 0 is north (+z) and grows clockwise. `event_rows` int64 (trials, 3) are the rows of cue on, cue off and end.
+    Heading 0 is north (+z) and grows clockwise. `event_rows` int64 (trials, 3) are the rows of cue on, cue off and end,
+    `NO_ROW` for those without a trigger word.
     """
 
     triggers: npt.NDArray[np.int64]
@@ -32,7 +40,9 @@ class Walk:
     event_rows: npt.NDArray[np.int64]
 
 
-def simulate_walk(settings: SimulateSettings, navigation: Navigation, clocks: Clocks) -> Walk:
+def simulate_walk(
+    settings: SimulateSettings, navigation: Navigation, clocks: Clocks, losses: Losses = NO_LOSSES
+) -> Walk:
     """Walk from junction to junction between cue offset and end of every trial, and stand still otherwise."""
     events = np.array([[clocks.unity_seconds(t) for t in trial.ticks] for trial in navigation.trials])
     codes = np.array([trial.codes for trial in navigation.trials])
@@ -40,17 +50,41 @@ def simulate_walk(settings: SimulateSettings, navigation: Navigation, clocks: Cl
     random = generator(settings.seed, "frames", navigation.session)
     jitter = FRAME_JITTER_SECONDS * random.standard_normal(int(duration / FRAME_SECONDS)).clip(-3, 3)
     seconds = FRAME_SECONDS * np.arange(1, jitter.size + 1) + jitter
-    rows = _nearest(seconds, events.ravel())
-    seconds[rows] = events.ravel()
+    rows = _nearest(seconds, events.ravel()).reshape(-1, 3)
+    seconds[rows] = events
     triggers = np.zeros(seconds.size, np.int64)
-    triggers[rows] = codes.ravel()
+    triggers[rows] = codes
     knots = _knots(navigation, events)
     x, z = _position(knots, seconds)
-    return Walk(triggers, seconds, x, z, _heading(knots, seconds), rows.reshape(-1, 3))
+    heading = _facing_posters(_heading(knots, seconds), seconds, navigation, events)
+    end = seconds.size
+    if losses.is_cut:
+        _, cue_off, over = events[-1]
+        end = int(np.searchsorted(seconds, cue_off + CUT_AT * (over - cue_off)))
+    for trial, event in losses.unity:
+        triggers[rows[trial, event]] = 0
+        rows[trial, event] = NO_ROW
+    headings = np.round(heading, DECIMALS) % 360
+    return Walk(
+        triggers[:end], seconds[:end], np.round(x, DECIMALS)[:end], np.round(z, DECIMALS)[:end], headings[:end], rows
+    )
 
 
-def write_unity_log(path: Path, walk: Walk) -> None:
-    """Write the log as the lab's VirtualMaze does: 15 header lines, then `trigger dt x y heading`."""
+def write_unity_logs(paths: Sequence[Path], walk: Walk, header_lines: int = 15) -> None:
+    """Write the log as the lab's VirtualMaze does, header lines, then `trigger dt x y heading`.
+
+    Of several `paths` each gets its share of the trials; the next begins between two trials. Read one after the other
+    they are what one log would be.
+    """
+    dt = np.diff(walk.seconds, prepend=0.0)
+    columns = (walk.triggers, dt, walk.x, walk.z, walk.heading_deg)
+    for path, rows in zip(paths, _shares(walk, len(paths)), strict=True):
+        frames = zip(*(column[rows].tolist() for column in columns), strict=True)
+        lines = [f"{word} {dt:.8f} {x:.4f} {z:.4f} {deg:.4f}" for word, dt, x, z, deg in frames]
+        path.write_text("\n".join([*_header(header_lines), *lines, ""]))
+
+
+def _header(n_lines: int) -> list[str]:
     posters = " ".join(f"P{i}({x:g},1.5,{z:g})" for i, (x, z) in enumerate(POSTERS, start=1))
     header = [
         "Version: 20171221 Taxi Continuous v4",
@@ -69,16 +103,17 @@ def write_unity_log(path: Path, walk: Walk) -> None:
         "RewardViewCriteria: 0.4173",
         "Columns: trigger dt x y heading",
     ]
-    frames = zip(
-        walk.triggers.tolist(),
-        np.diff(walk.seconds, prepend=0.0).tolist(),
-        walk.x.tolist(),
-        walk.z.tolist(),
-        walk.heading_deg.tolist(),
-        strict=True,
-    )
-    lines = [f"{word} {dt:.8f} {x:.4f} {z:.4f} {deg:.4f}" for word, dt, x, z, deg in frames]
-    path.write_text("\n".join([*header, *lines, ""]))
+    return [line for line in header if n_lines == len(header) or not line.startswith("RewardViewCriteria")]
+
+
+def _shares(walk: Walk, n_logs: int) -> list[slice]:
+    """Divide the rows where a trial begins, in the middle between it and the event before."""
+    starts = [int(share[0]) for share in np.array_split(np.arange(len(walk.event_rows)), n_logs)][1:]
+    events = np.flatnonzero(walk.triggers)
+    begins = walk.event_rows[starts, 0]
+    before = events[np.searchsorted(events, begins) - 1]
+    cuts = [0, *((before + begins + 1) // 2).tolist(), walk.seconds.size]
+    return [slice(low, high) for low, high in pairwise(cuts)]
 
 
 def _nearest(times: npt.NDArray[np.float64], wanted: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -108,3 +143,26 @@ def _heading(knots: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]) -
     # Who stands keeps looking where he last went; before the first step he looks south, into the maze.
     last_moving = np.maximum.accumulate(np.where(moving, np.arange(seconds.size), -1))
     return np.where(last_moving < 0, 180.0, heading[np.maximum(last_moving, 0)])
+
+
+def _facing_posters(
+    heading: npt.NDArray[np.float64],
+    seconds: npt.NDArray[np.float64],
+    navigation: Navigation,
+    events: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Turn to the poster after the end of a trial that found it, and stay so until the next walk."""
+    turned = heading.copy()
+    leaves = [*(events[1:, 1] - LOOKING_SECONDS).tolist(), np.inf]
+    for trial, (_, _, end), leave in zip(navigation.trials, events, leaves, strict=True):
+        if trial.timeout:
+            continue
+        low, high = np.searchsorted(seconds, [end + LOOKING_SECONDS, leave])
+        if low >= high:
+            continue
+        (x, z), (poster_x, poster_z) = JUNCTIONS[trial.route[-1]], POSTERS[trial.poster - 1]
+        poster_deg = float(np.degrees(np.arctan2(poster_x - x, poster_z - z)))
+        turn = (poster_deg - heading[low] + 180) % 360 - 180
+        share = ((seconds[low:high] - seconds[low]) / FACING_SECONDS).clip(0, 1)
+        turned[low:high] = heading[low] + turn * share
+    return turned % 360

@@ -10,22 +10,35 @@ import msgspec
 
 from raypipe.errors import TooLittleDisk, UsageError
 from raypipe.simulate.asc import write_asc
-from raypipe.simulate.behaviour import simulate_walk, write_unity_log
-from raypipe.simulate.clocks import session_clocks
+from raypipe.simulate.behaviour import Walk, simulate_walk, write_unity_logs
+from raypipe.simulate.clocks import Clocks, dummy_clocks, session_clocks
 from raypipe.simulate.european_edf import write_european_edf
-from raypipe.simulate.eye import EyeRecording, simulate_eye
+from raypipe.simulate.eye import EyeRecording, Tracker, simulate_eye
+from raypipe.simulate.losses import Losses, plan_losses
 from raypipe.simulate.messages import calibration_messages, navigation_messages
 from raypipe.simulate.neural import simulate_electrode
+from raypipe.simulate.outlook import Outlook, joined, session_outlook
+from raypipe.simulate.pauses import plan_pauses, recording_blocks
 from raypipe.simulate.recording import write_recording
 from raypipe.simulate.settings import SimulateSettings
+from raypipe.simulate.sight import scene_boxes
 from raypipe.simulate.spikes import SAMPLES_PER_SECOND
 from raypipe.simulate.trials import (
+    Navigation,
     calibration_markers,
     navigation_markers,
     plan_calibration,
+    plan_dummy,
     plan_navigation,
 )
-from raypipe.simulate.truth import calibration_truth, day_truth, eye_truth, navigation_truth, recording_truth
+from raypipe.simulate.truth import (
+    calibration_truth,
+    day_truth,
+    dummy_truth,
+    eye_truth,
+    navigation_truth,
+    recording_truth,
+)
 
 TRUTH_FILE = "ground_truth.json"
 EYE_LEAD_MS = 526  # the tracker starts this much after Ripple
@@ -118,9 +131,9 @@ def _write_calibration(
     recorded = _write_ripple(day, settings, 0, calibration_markers(trials), advance)
     truth["sessions"][session_name(0)] = calibration_truth(trials, clocks) | recorded
     name = f"P{settings.date.month}_{settings.date.day}"
-    end_ms = clocks.eye_ms(_n_samples(settings, 0))
-    n_ms = end_ms - clocks.eye_offset_ms
-    eye = simulate_eye(settings.seed, 0, clocks.eye_offset_ms, n_ms, calibration_messages(trials, clocks))
+    whole = (clocks.eye_offset_ms, clocks.eye_ms(_n_samples(settings, 0)))
+    blocks = recording_blocks(settings, whole, ())
+    eye = simulate_eye(settings.seed, 0, _tracker(settings), blocks, calibration_messages(trials, clocks))
     truth["eye_files"][name] = _write_eye(day / name, settings, eye)
 
 
@@ -128,21 +141,44 @@ def _write_navigation(
     day: Path, settings: SimulateSettings, truth: dict[str, Any], advance: Callable[[], None]
 ) -> None:
     messages: list[tuple[int, str]] = []
-    end_ms = 0
+    outlooks: list[Outlook] = []
+    pauses: list[tuple[int, int]] = []
+    made: list[tuple[Navigation, Clocks, Walk, Losses, dict[str, Any]]] = []
+    dummies = []
+    for dummy in range(settings.dummy_sessions):
+        navigation = plan_dummy(settings, dummy)
+        clocks = dummy_clocks(settings, dummy, navigation.trigger_ticks)
+        messages += navigation_messages(navigation, clocks, settings.marker_format)
+        dummies.append(dummy_truth(navigation, clocks))
     for session in range(1, settings.sessions + 1):
         navigation = plan_navigation(settings, session)
+        losses = plan_losses(settings, session)
         clocks = session_clocks(settings, session, navigation.trigger_ticks)
-        markers = navigation_markers(navigation, settings.marker_format)
+        markers = navigation_markers(navigation, settings.marker_format, losses.ripple)
         recorded = _write_ripple(day, settings, session, markers, advance)
-        walk = simulate_walk(settings, navigation, clocks)
-        write_unity_log(_unity_log(day, settings, session), walk)
-        truth["sessions"][session_name(session)] = navigation_truth(navigation, clocks, walk) | recorded
-        messages += navigation_messages(navigation, clocks, settings.marker_format)
-        end_ms = clocks.eye_ms(_n_samples(settings, session))
-    first_ms = session_clocks(settings, 1).eye_offset_ms + EYE_LEAD_MS
+        walk = simulate_walk(settings, navigation, clocks, losses)
+        write_unity_logs(_unity_logs(day, settings, session), walk, settings.header_lines)
+        messages += navigation_messages(navigation, clocks, settings.marker_format, losses.eye)
+        outlooks.append(session_outlook(walk, navigation, clocks, losses.incomplete))
+        pauses += plan_pauses(settings, navigation, clocks)
+        made.append((navigation, clocks, walk, losses, recorded))
+    begin = dummy_clocks(settings, 0).eye_offset_ms + EYE_LEAD_MS
+    whole = (begin, made[-1][1].eye_ms(_n_samples(settings, settings.sessions)))
+    blocks = recording_blocks(settings, whole, pauses)
+    eye = simulate_eye(
+        settings.seed, 1, _tracker(settings), blocks, messages, joined(outlooks), scene_boxes(settings.scene)
+    )
     name = settings.day[2:]
-    eye = simulate_eye(settings.seed, 1, first_ms, end_ms - first_ms, messages)
-    truth["eye_files"][name] = _write_eye(day / name, settings, eye)
+    truth["eye_files"][name] = _write_eye(day / name, settings, eye) | {"dummy_sessions": dummies}
+    for session, (navigation, clocks, walk, losses, recorded) in enumerate(made, start=1):
+        end_ms = clocks.eye_ms(_n_samples(settings, session))
+        planted = [look for look in eye.planted if clocks.eye_offset_ms <= look.start_ms < end_ms]
+        told = navigation_truth(navigation, clocks, walk, losses, planted)
+        truth["sessions"][session_name(session)] = told | recorded
+
+
+def _tracker(settings: SimulateSettings) -> Tracker:
+    return Tracker(settings.eye_rate_hz, settings.binocular, settings.fixation_at_end)
 
 
 def _write_ripple(
@@ -156,11 +192,13 @@ def _write_ripple(
     return recording_truth(n_samples, markers, electrodes)
 
 
-def _unity_log(day: Path, settings: SimulateSettings, session: int) -> Path:
+def _unity_logs(day: Path, settings: SimulateSettings, session: int) -> list[Path]:
+    """Name Unity's logs: by the session if there is one, else counted from 1, in natural order."""
     folder = day / session_name(session) / f"RawData_T1-{settings.trials}"
     folder.mkdir()
     when = settings.date
-    return folder / f"session_{session}_{when.day}{when.month}{when:%Y%H%M%S}.txt"
+    numbers = [session] if settings.unity_files == 1 else range(1, settings.unity_files + 1)
+    return [folder / f"session_{number}_{when.day}{when.month}{when:%Y%H%M%S}.txt" for number in numbers]
 
 
 def _write_eye(stem: Path, settings: SimulateSettings, eye: EyeRecording) -> dict[str, Any]:

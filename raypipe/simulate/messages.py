@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from raypipe.simulate.clocks import Clocks
-from raypipe.simulate.trials import Navigation
+from raypipe.simulate.losses import Missing
+from raypipe.simulate.trials import Navigation, Trial
 
 CALIBRATION_WORDS = ("1  0  0  0  0  0  0  0", "0  1  0  0  0  0  0  0", "0  0  1  0  0  0  0  0")
 DEFAULT_VERSION = 84
@@ -17,11 +18,19 @@ def calibration_messages(trials: Sequence[tuple[int, int, int]], clocks: Clocks)
     return messages[:-2] + messages[-1:]
 
 
-def navigation_messages(navigation: Navigation, clocks: Clocks, marker_format: int | None) -> list[tuple[int, str]]:
-    """List `(ms, text)` of the trigger and of every trial; the version is 84 where Ripple has none."""
+def navigation_messages(
+    navigation: Navigation, clocks: Clocks, marker_format: int | None, missing: Missing = frozenset()
+) -> list[tuple[int, str]]:
+    """List `(ms, text)` of the trigger and of every event that is not `missing`; the version is 84 where Ripple has none."""
     messages = [(clocks.eye_ms(navigation.trigger_ticks), f"Trigger Version {marker_format or DEFAULT_VERSION}")]
-    for trial in navigation.trials:
-        texts = ("Start Trial", "Cue Offset", "Timeout" if trial.timeout else "End Trial")
-        for ticks, code, text in zip(trial.ticks, trial.codes, texts, strict=True):
-            messages.append((clocks.eye_ms(ticks), f"{text} {code}"))
+    for number, trial in enumerate(navigation.trials):
+        for event, (ticks, text) in enumerate(zip(trial.ticks, trial_texts(trial), strict=True)):
+            if (number, event) not in missing:
+                messages.append((clocks.eye_ms(ticks), text))
     return messages
+
+
+def trial_texts(trial: Trial) -> tuple[str, ...]:
+    """Give the texts of a trial's three messages."""
+    texts = ("Start Trial", "Cue Offset", "Timeout" if trial.timeout else "End Trial")
+    return tuple(f"{text} {code}" for text, code in zip(texts, trial.codes, strict=True))

@@ -4,9 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal, get_args
 
 from raypipe.errors import UsageError
 from raypipe.io.ripple import SPECS
+from raypipe.stages.scene import Revision
 
 LEAD_SECONDS = 1.5  # from the start of the recording to the first trial
 TAIL_SECONDS = 1.0  # from the last trial to the end of the recording
@@ -14,7 +16,12 @@ SHORTEST_TRIAL_SECONDS = 2.5
 SHORTEST_CALIBRATION_SECONDS = 2.0
 HIGHEST_CHANNEL = 512
 MOST_SESSIONS = 9  # the lab's folders are session01 to session09
+MOST_DUMMIES = 9
+MOST_UNITY_FILES = 99
 LONGEST_SESSION_SECONDS = 24 * 3600
+EYE_RATES_HZ = (500, 1000, 2000)
+
+IncompleteIn = Literal["all", "unity", "ripple"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +32,23 @@ class SimulateSettings:
     `eye_seconds` those of the calibration session; `marker_format` is the version word in front of the trial markers,
     if any; `unity_ppm` and `eye_ppm` say how much faster than Ripple's clock those clocks run; `noise_uv` is the
     standard deviation of the white part of the noise; `line_hz` is whole, as all tones are.
+
+    What can go wrong on a day, or be otherwise than usual; all of it stands in the truth:
+
+    - `timeout_fraction` of the trials end in a time-out (0: none does).
+    - `eye_rate_hz` 500, 1000 or 2000 samples per second of both eye files; `binocular`: of both eyes.
+    - `pauses` of the eye recording, between trials of each navigation session: several START and END.
+    - `lost_messages` of single trial events, and all three of `lost_trials`, are missing from the navigation eye file;
+      Unity and Ripple have them. Counted in each session; of a trial at most two messages are lost singly.
+    - `incomplete_trials` in the middle of each navigation session have no end; with `cut_last_trial` the last one has
+      not, and Unity's log stops in it. `incomplete_in` says which files lack it: "unity" its log, "ripple" the `.nev`,
+      "all" both of them and the eye file.
+    - `dummy_sessions`: so many segments (a trigger, three trials) before session01 in the navigation eye file that no
+      Ripple or Unity file knows of.
+    - `fixation_at_end`: the last fixation of each eye file ends on its last sample (trackers seldom report that one).
+    - `header_lines` 14 or 15 of Unity's logs; `unity_files` is how many logs a session is divided into, each with a
+      header, `session_1_...` to `session_10_...` and on.
+    - `scene`: the revision of the maze, A or C, in which the gaze's targets are.
     """
 
     subject: str = "picasso"
@@ -44,6 +68,19 @@ class SimulateSettings:
     line_uv: float = 15.0
     timeout_fraction: float = 0.1
     analog_first: bool = True
+    eye_rate_hz: int = 1000
+    binocular: bool = False
+    pauses: int = 0
+    lost_messages: int = 0
+    lost_trials: int = 0
+    incomplete_trials: int = 0
+    cut_last_trial: bool = False
+    incomplete_in: IncompleteIn = "all"
+    dummy_sessions: int = 0
+    fixation_at_end: bool = False
+    header_lines: int = 15
+    unity_files: int = 1
+    scene: Revision = "A"
 
     def __post_init__(self) -> None:
         _require(re.fullmatch("[A-Za-z]+", self.subject) is not None, f"subject {self.subject!r}: letters only")
@@ -75,6 +112,36 @@ class SimulateSettings:
         _require(0 <= self.line_uv <= 1000, f"line noise of {self.line_uv:g} uV: 0 to 1000")
         _require(1 <= self.line_hz < 15000 and self.line_hz == int(self.line_hz), f"line of {self.line_hz} Hz: whole")
         _require(0 <= self.timeout_fraction <= 1, f"time-out fraction {self.timeout_fraction:g}: 0 to 1")
+        self._check_eye()
+        self._check_losses()
+        _require(self.header_lines in (14, 15), f"{self.header_lines} header lines: 14 or 15")
+        _require(
+            1 <= self.unity_files <= min(self.trials, MOST_UNITY_FILES),
+            f"{self.unity_files} Unity logs: 1 to {MOST_UNITY_FILES}, and not more than trials ({self.trials})",
+        )
+        _require(self.scene in get_args(Revision), f"scene {self.scene!r}: A or C")
+
+    def _check_eye(self) -> None:
+        _require(self.eye_rate_hz in EYE_RATES_HZ, f"{self.eye_rate_hz} Hz of the eye tracker: 500, 1000 or 2000")
+        _require(
+            0 <= self.pauses < self.trials, f"{self.pauses} pauses: from 0 to one less than trials ({self.trials})"
+        )
+        _require(0 <= self.dummy_sessions <= MOST_DUMMIES, f"{self.dummy_sessions} dummy sessions: 0 to {MOST_DUMMIES}")
+
+    def _check_losses(self) -> None:
+        counts = (self.lost_messages, self.lost_trials, self.incomplete_trials)
+        _require(min(counts) >= 0, "lost messages, lost and incomplete trials: 0 or above")
+        _require(
+            self.incomplete_in in get_args(IncompleteIn),
+            f"incomplete in {self.incomplete_in!r}: {', '.join(get_args(IncompleteIn))}",
+        )
+        # Two messages a trial can be lost singly, and one trial stays as it is.
+        touched = -(-self.lost_messages // 2) + self.lost_trials + self.incomplete_trials + self.cut_last_trial
+        _require(
+            touched < self.trials and self.incomplete_trials < self.trials,
+            f"{self.lost_messages} lost messages, {self.lost_trials} lost and {self.incomplete_trials} incomplete "
+            f"trials need more than the session's {self.trials} trials",
+        )
 
     @property
     def channel_numbers(self) -> tuple[int, ...]:

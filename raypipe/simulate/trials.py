@@ -1,9 +1,10 @@
 """When trials begin and end, which poster each one is about, and the marker words that Ripple records of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from raypipe.simulate.losses import Missing
 from raypipe.simulate.maze import POSTER_NUMBERS, START_JUNCTION, WALKING_SPEED, poster_junction, route, route_length
 from raypipe.simulate.settings import LEAD_SECONDS, TAIL_SECONDS, SimulateSettings
 from raypipe.simulate.streams import generator
@@ -11,6 +12,10 @@ from raypipe.simulate.streams import generator
 TICKS_PER_SECOND = 30000
 STROBE_TICKS = 300  # a marker word is followed by a zero word 10 ms later
 START_OF_TRIGGERS_SECONDS = 1.0
+
+DUMMY_SECONDS = 12.0
+DUMMY_TRIALS = 3
+DUMMY_SESSION = 1000  # the number of the first dummy's random streams
 
 CALIBRATION_PERIOD_SECONDS = 0.85
 CALIBRATION_EVENTS_SECONDS = (0.3, 0.555, 0.98)  # of the first trial: start, cue, end
@@ -87,9 +92,32 @@ def plan_calibration(settings: SimulateSettings) -> tuple[tuple[int, int, int], 
     )
 
 
-def navigation_markers(navigation: Navigation, marker_format: int | None) -> tuple[list[int], list[int]]:
-    """List ticks and words of a navigation session, zeros between them."""
-    marks = [(t, c) for trial in navigation.trials for t, c in zip(trial.ticks, trial.codes, strict=True)]
+def plan_dummy(settings: SimulateSettings, dummy: int) -> Navigation:
+    """Lay out the trials of a dummy session, 0 and on."""
+    few = replace(
+        settings,
+        seconds=DUMMY_SECONDS,
+        trials=DUMMY_TRIALS,
+        pauses=0,
+        lost_messages=0,
+        lost_trials=0,
+        incomplete_trials=0,
+        cut_last_trial=False,
+        unity_files=1,
+    )
+    return plan_navigation(few, DUMMY_SESSION + dummy)
+
+
+def navigation_markers(
+    navigation: Navigation, marker_format: int | None, missing: Missing = frozenset()
+) -> tuple[list[int], list[int]]:
+    """List ticks and words of a navigation session, zeros between them; `missing` are the events without a word."""
+    marks = [
+        (tick, code)
+        for number, trial in enumerate(navigation.trials)
+        for event, (tick, code) in enumerate(zip(trial.ticks, trial.codes, strict=True))
+        if (number, event) not in missing
+    ]
     if marker_format is not None:
         marks.insert(0, (navigation.trigger_ticks, marker_format))
     return _strobed(marks)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from raypipe.simulate import SimulateSettings
-from raypipe.simulate.behaviour import Walk, simulate_walk, write_unity_log
+from raypipe.simulate.behaviour import Walk, simulate_walk, write_unity_logs
 from raypipe.simulate.clocks import Clocks, session_clocks
-from raypipe.simulate.maze import JUNCTIONS
+from raypipe.simulate.maze import JUNCTIONS, POSTERS
 from raypipe.simulate.trials import Navigation, plan_navigation
 
 SETTINGS = SimulateSettings(seconds=300, trials=30, unity_ppm=500)
@@ -23,7 +23,7 @@ def walked() -> tuple[Navigation, Clocks, Walk]:
 
 def test_the_log_says_when_and_what(walked: tuple[Navigation, Clocks, Walk], tmp_path: Path) -> None:
     navigation, clocks, walk = walked
-    write_unity_log(tmp_path / "session_1.txt", walk)
+    write_unity_logs([tmp_path / "session_1.txt"], walk)
     assert (tmp_path / "session_1.txt").read_text().splitlines()[14] == "Columns: trigger dt x y heading"
     log = np.loadtxt(tmp_path / "session_1.txt", skiprows=15)
     rows = np.flatnonzero(log[:, 0])
@@ -59,7 +59,48 @@ def test_the_heading_is_where_one_walks(walked: tuple[Navigation, Clocks, Walk])
     assert np.mean(np.abs(error[along]) < 1) > 0.8
 
 
+def test_who_found_a_poster_looks_at_it_and_who_did_not_goes_on_looking_ahead(
+    walked: tuple[Navigation, Clocks, Walk],
+) -> None:
+    navigation, _, walk = walked
+    ends = zip(navigation.trials[:-1], walk.event_rows[:-1, 2], walk.event_rows[1:, 1], strict=True)
+    for trial, end, leaves in ends:
+        row = leaves - 5  # before the next walk begins
+        x, z = POSTERS[trial.poster - 1]
+        to_poster = np.degrees(np.arctan2(x - walk.x[row], z - walk.z[row])) % 360
+        if trial.timeout:
+            assert walk.heading_deg[row] == walk.heading_deg[end + 4]
+        elif walk.seconds[row] - walk.seconds[end] > 0.5:
+            assert walk.heading_deg[row] == pytest.approx(to_poster, abs=1e-3)
+
+
 def test_standing_still_from_end_to_cue_offset(walked: tuple[Navigation, Clocks, Walk]) -> None:
     _, _, walk = walked
     for (_, _, end), (_, cue_off, _) in zip(walk.event_rows[:-1], walk.event_rows[1:], strict=True):
         assert np.ptp(walk.x[end : cue_off + 1]) < 1e-9 and np.ptp(walk.z[end : cue_off + 1]) < 1e-9
+
+
+def test_poses_are_those_of_the_log(walked: tuple[Navigation, Clocks, Walk], tmp_path: Path) -> None:
+    _, _, walk = walked
+    write_unity_logs([tmp_path / "session_1.txt"], walk, 14)
+    lines = (tmp_path / "session_1.txt").read_text().splitlines()
+    assert lines[13] == "Columns: trigger dt x y heading"
+    log = np.loadtxt(lines[14:])
+    assert np.array_equal(log[:, 2:], np.stack([walk.x, walk.z, walk.heading_deg], axis=1))
+
+
+@pytest.mark.parametrize("n_logs", [2, 10, 30])
+def test_several_logs_are_one_after_the_other(
+    walked: tuple[Navigation, Clocks, Walk], tmp_path: Path, n_logs: int
+) -> None:
+    _, _, walk = walked
+    paths = [tmp_path / f"session_{number}.txt" for number in range(1, n_logs + 1)]
+    write_unity_logs([tmp_path / "one.txt"], walk)
+    write_unity_logs(paths, walk)
+    parts = [path.read_text().splitlines() for path in paths]
+    whole = (tmp_path / "one.txt").read_text().splitlines()
+    assert all(part[:15] == whole[:15] for part in parts)
+    assert [line for part in parts for line in part[15:]] == whole[15:]
+    for part in parts:
+        words = [word for line in part[15:] if (word := line.split()[0]) != "0"]
+        assert words[0][0] == "1" and words[-1][0] in "34" and len(words) % 3 == 0, "whole trials"

@@ -3,6 +3,7 @@
 The header has 14 lines, 15, or any other number: the first line of five numbers ends it.
 """
 
+import codecs
 import io
 import re
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def _read_log(path: Path) -> tuple[NDArray[np.float64], list[str]]:
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error}", hint="copy the log again") from error
     # What a computer had not yet written when its power failed is zeros.
-    lines = content.rstrip(b"\0").splitlines(keepends=True)
+    lines = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\0").splitlines(keepends=True)
     first = next((i for i, line in enumerate(lines) if _numbers(line)), len(lines))
     notes = []
     last = lines[-1] if first < len(lines) else b"\n"

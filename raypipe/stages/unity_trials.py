@@ -13,9 +13,11 @@ from raypipe.errors import FormatError
 from raypipe.stages.rplparallel import START_WORDS
 
 SAME_SECONDS = 0.02
-"""Trials whose lengths on two clocks differ by no more are the same trial, whatever their words."""
-UNLIKE_SECONDS = 1.0
-"""A difference of lengths that speaks as much against two trials' being the same as any larger one."""
+"""Trials whose lengths on two clocks differ by no more may be the same trial, whatever their words."""
+UNLIKE_SECONDS = 1.5
+"""Trials whose lengths differ by more are not the same."""
+LENGTH_SCALE_SECONDS, LENGTH_WEIGHT = 0.02, 10
+"""Posters come again and again, lengths hardly: lengths that agree to this weigh as much as many equal words."""
 SHARE_MATCHED = 0.8
 """Of random trials of six posters hardly more than half can be matched in order by their words."""
 
@@ -71,20 +73,17 @@ def match_trials(
     """Pair trials (n, 3 words; n lengths) with the recorder's (m, 3; m), both in order; give (pairs, 2) places.
 
     Equal words are equal trials. Otherwise those pairs are taken which together agree most, each in its words and its
-    length; two trials may be a pair if two of their words agree, or their lengths do to 20 ms. Gives no pairs if most
-    of the shorter side would find no partner, or lengths that have nothing to do with each other.
+    length; two trials may be a pair if two of their words agree and their lengths do to 1.5 s, or their lengths do to
+    20 ms. Gives no pairs if more than a fifth of the shorter side would find no partner.
     """
     if np.array_equal(codes, their_codes):
         return np.repeat(np.arange(len(codes))[:, None], 2, axis=1)
     agreement = (codes[:, None] == their_codes).mean(axis=2)
     apart = np.abs(seconds[:, None] - their_seconds)
-    score = np.where(
-        (agreement > 0.5) | (apart <= SAME_SECONDS), agreement + 1 - np.minimum(apart / UNLIKE_SECONDS, 1), 0
-    )
+    possible = (agreement > 0.5) & (apart <= UNLIKE_SECONDS) | (apart <= SAME_SECONDS)
+    score = np.where(possible, agreement + LENGTH_WEIGHT * np.exp(-apart / LENGTH_SCALE_SECONDS), 0)
     pairs = _best_in_order(score)
-    enough = len(pairs) >= SHARE_MATCHED * min(score.shape) and len(pairs) > 0
-    alike = enough and np.median(apart[pairs[:, 0], pairs[:, 1]]) < UNLIKE_SECONDS
-    return pairs if alike else pairs[:0]
+    return pairs if len(pairs) >= SHARE_MATCHED * min(score.shape) else pairs[:0]
 
 
 def same_trials(

@@ -24,9 +24,9 @@ def arguments(stage: str) -> dict[str, Any]:
 
 
 def datasets(folder: Path) -> dict[str, str]:
-    """Return a digest of every dataset of every object below `folder`, by path."""
+    """Return a digest of every dataset of every object below `folder` and of every other output, by path."""
     found: dict[str, str] = {}
-    for path in sorted(folder.rglob("*.hkl")):
+    for path in sorted((*folder.rglob("*.hkl"), *folder.rglob("*.hdf"))):
         with h5py.File(path) as file:
 
             def visit(name: str, node: Any, path: Path = path) -> None:
@@ -36,6 +36,8 @@ def datasets(folder: Path) -> dict[str, str]:
                     found[key] = f"{node.dtype} {node.shape} {hashlib.sha256(content).hexdigest()}"
 
             file.visititems(visit)
+    for path in (*folder.rglob("*.csv"), *folder.rglob("*.png")):
+        found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.compare import RIPPLE
+
 RAYPIPE = Path(sys.executable).parent / "raypipe"
 
 
@@ -67,13 +69,13 @@ def test_what_is_wrong_is_said_once(
 def test_a_plan_that_would_be_refused_is_shown(simulated: Path) -> None:
     shown = call("plan", simulated, "--memory", "10MB")
     assert (shown.returncode, shown.stderr) == (3, "")
-    assert "62 outputs to make" in shown.stdout
+    assert "71 outputs to make" in shown.stdout
     assert "would be REFUSED" in shown.stdout
     assert "10 MB are allowed" in json.loads(call("plan", simulated, "--memory", "10MB", "--json").stdout)["refused"]
 
 
 def test_a_days_life(simulated: Path, tmp_path: Path) -> None:
-    options = ["--output", tmp_path, "--channels", "9,33"]
+    options = ["--output", tmp_path, "--channels", "9,33", *(f"--only={name}" for name in RIPPLE)]
     shown = call("plan", simulated, *options)
     assert shown.returncode == 0
     assert "14 outputs to make" in shown.stdout
@@ -86,9 +88,9 @@ def test_a_days_life(simulated: Path, tmp_path: Path) -> None:
     assert shown.stdout == ""
 
     shown = call("status", simulated, *options)
-    assert (shown.returncode, shown.stdout.splitlines()[-1]) == (0, "14 of 14 objects are there, complete")
+    assert (shown.returncode, shown.stdout.splitlines()[-1]) == (0, "14 of 14 outputs are there, complete")
     state = json.loads(call("status", simulated, "--output", tmp_path, "--json").stdout)
-    assert (state["there"], state["expected"], state["complete"]) == (14, 62, False)
+    assert (state["there"], state["expected"], state["complete"]) == (14, 69, False)
     row = next(
         row for row in state["rows"] if (row["session"], row["array"], row["stage"]) == ("session01", 1, "rpllfp")
     )

@@ -19,7 +19,7 @@ import raypipe
 from raypipe.config import Config, Resources
 from raypipe.errors import Locked, NotWritable, TooLittleDisk, TooLittleMemory, UsageError
 from raypipe.events import Event, Note, PassProgressed, PassStarted, TaskDone
-from tests.compare import datasets, leftovers
+from tests.compare import RIPPLE, datasets, leftovers
 
 SMALL_TILES = Config(run=Resources(cpus=2, tile_seconds=0.5, tiles_in_flight=2))
 RAYPIPE = Path(sys.executable).parent / "raypipe"
@@ -39,7 +39,7 @@ def workers(name: str, root: psutil.Process | None = None) -> list[psutil.Proces
 def reference(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Datasets of an undisturbed run."""
     out = tmp_path_factory.mktemp("reference")
-    assert raypipe.run_day(simulated, output=out, config=SMALL_TILES).exit_code == 0
+    assert raypipe.run_day(simulated, only=RIPPLE, output=out, config=SMALL_TILES).exit_code == 0
     return datasets(out / "picasso" / "20181105")
 
 
@@ -66,7 +66,7 @@ def test_a_filter_actor_that_is_killed_costs_only_its_groups(
     simulated: Path, tmp_path: Path, reference: dict[str, str]
 ) -> None:
     killer = Killer("FilterActor")
-    report = raypipe.run_day(simulated, output=tmp_path, config=SMALL_TILES, listeners=[killer])
+    report = raypipe.run_day(simulated, only=RIPPLE, output=tmp_path, config=SMALL_TILES, listeners=[killer])
     assert killer.victims
     assert report.exit_code == 0
     # 10 channels are two groups, 8 and 2, an actor each.
@@ -80,7 +80,7 @@ def test_a_filter_actor_that_is_killed_costs_only_its_groups(
 
 def test_a_reader_that_is_killed_is_replaced(simulated: Path, tmp_path: Path, reference: dict[str, str]) -> None:
     killer = Killer("Reader")
-    report = raypipe.run_day(simulated, output=tmp_path, config=SMALL_TILES, listeners=[killer])
+    report = raypipe.run_day(simulated, only=RIPPLE, output=tmp_path, config=SMALL_TILES, listeners=[killer])
     assert killer.victims
     assert report.exit_code == 0
     assert datasets(tmp_path / "picasso" / "20181105") == reference
@@ -96,7 +96,9 @@ def test_an_actor_that_dies_again_and_again_is_given_up(simulated: Path, tmp_pat
                         victim.kill()
 
     stubborn = Config(run=Resources(cpus=1, tile_seconds=0.5, restarts=1))
-    report = raypipe.run_day(simulated, output=tmp_path, config=stubborn, listeners=[killer := Persistent("")])
+    report = raypipe.run_day(
+        simulated, only=RIPPLE, output=tmp_path, config=stubborn, listeners=[killer := Persistent("")]
+    )
     assert report.exit_code == 1
     assert {(each.session, each.stage) for each in report.failures} == {
         ("session01", stage) for stage in ("rplsplit", "rpllfp", "rplhighpass")
@@ -129,7 +131,7 @@ def test_a_reader_that_dies_again_and_again_costs_its_session(simulated: Path, t
 
     config = Config(run=Resources(cpus=2, tile_seconds=0.25, tiles_in_flight=1, restarts=1))
     try:
-        report = raypipe.run_day(simulated, output=tmp_path, config=config, listeners=[listen])
+        report = raypipe.run_day(simulated, only=RIPPLE, output=tmp_path, config=config, listeners=[listen])
     finally:
         over.set()
     assert sessions == ["session01", "sessioneye"]
@@ -149,7 +151,7 @@ def events_of(process: subprocess.Popen[str]) -> Iterator[dict[str, object]]:
 @contextmanager
 def running(day: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """Run raypipe in a process of its own; see that nothing of it is left."""
-    command = [str(RAYPIPE), "run", str(day), "--json", *options]
+    command = [str(RAYPIPE), "run", str(day), "--json", *options, *(f"--only={name}" for name in RIPPLE)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         family: list[psutil.Process] = []
         try:
@@ -202,11 +204,11 @@ def test_a_driver_that_is_killed_begins_again_where_it_was(
     made = datasets(day)
     assert made == {name: reference[name] for name in made}, "what has a final name is whole"
 
-    plan = raypipe.plan_day(day)
+    plan = raypipe.plan_day(day, only=RIPPLE)
     done = {task.output for task in plan.tasks if task.state == "done"}
     assert plan.counts["kept"] == 0
     assert done == set(before)
-    assert raypipe.run_day(day, config=SMALL_TILES).exit_code == 0
+    assert raypipe.run_day(day, only=RIPPLE, config=SMALL_TILES).exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in done} == before, "nothing finished is done again"
     assert datasets(day) == reference
     assert leftovers(day) == []
@@ -232,9 +234,9 @@ def test_two_runs_at_once(day: Path) -> None:
     with running(day) as process:
         next(events_of(process))
         with pytest.raises(Locked, match=f"process {process.pid} on "):
-            raypipe.run_day(day)
+            raypipe.run_day(day, only=RIPPLE)
         assert process.wait(120) == 0
-    assert raypipe.run_day(day).done == 0
+    assert raypipe.run_day(day, only=RIPPLE).done == 0
 
 
 @contextmanager
@@ -253,7 +255,7 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(simulated: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "20m") as disk:
         with pytest.raises(TooLittleDisk) as error:
-            raypipe.run_day(simulated, output=disk)
+            raypipe.run_day(simulated, only=RIPPLE, output=disk)
         assert error.value.exit_code == 3
         assert "--no-raw" in error.value.hint
         assert list(disk.iterdir()) == []
@@ -267,14 +269,14 @@ def test_a_disk_that_fills_up_in_mid_run(simulated: Path, tmp_path: Path, refere
                 free = shutil.disk_usage(disk).free
                 (disk / "ballast").write_bytes(b"x" * (free - 1_000_000))
 
-        report = raypipe.run_day(simulated, output=disk, config=SMALL_TILES, listeners=[fill])
+        report = raypipe.run_day(simulated, only=RIPPLE, output=disk, config=SMALL_TILES, listeners=[fill])
         assert report.exit_code == 1
         assert all("No space left" in each.error and "make room" in each.hint for each in report.failures)
         assert leftovers(disk) == []
         made = datasets(disk / "picasso" / "20181105")
         assert made == {name: reference[name] for name in made}
         (disk / "ballast").unlink()
-        assert raypipe.run_day(simulated, output=disk, config=SMALL_TILES).exit_code == 0
+        assert raypipe.run_day(simulated, only=RIPPLE, output=disk, config=SMALL_TILES).exit_code == 0
         assert datasets(disk / "picasso" / "20181105") == reference
 
 
@@ -282,7 +284,7 @@ def test_a_read_only_output(simulated: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", "120m") as disk:
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         with pytest.raises(NotWritable) as error:
-            raypipe.run_day(simulated, output=disk)
+            raypipe.run_day(simulated, only=RIPPLE, output=disk)
         assert error.value.exit_code == 3
         assert "--output" in error.value.hint
 
@@ -290,7 +292,7 @@ def test_a_read_only_output(simulated: Path, tmp_path: Path) -> None:
 def test_too_little_memory_is_refused_with_both_numbers(simulated: Path, tmp_path: Path) -> None:
     config = Config(run=Resources(memory="500MB"))
     with pytest.raises(TooLittleMemory, match=r"needs .* and 524 MB are allowed"):
-        raypipe.run_day(simulated, output=tmp_path / "out", config=config)
+        raypipe.run_day(simulated, only=RIPPLE, output=tmp_path / "out", config=config)
     assert not (tmp_path / "out").exists()
 
 
@@ -324,7 +326,7 @@ def broken(day: Path, how: str) -> Path:
 )
 def test_a_broken_recording_costs_its_session_only(day: Path, how: str, says: str, hint: str) -> None:
     path = broken(day, how)
-    report = raypipe.run_day(day, channels="9")
+    report = raypipe.run_day(day, only=RIPPLE, channels="9")
     assert report.exit_code == 1
     assert {(each.session, each.stage) for each in report.failures} == {
         ("session01", stage) for stage in ("rplsplit", "rpllfp", "rplhighpass")
@@ -339,7 +341,7 @@ def test_a_truncated_recording_can_be_accepted(day: Path, tmp_path: Path) -> Non
     toml = tmp_path / "raypipe.toml"
     toml.write_text("[input]\naccept_truncated = true\n")
     events: list[Event] = []
-    assert raypipe.run_day(day, channels="9", config=toml, listeners=[events.append]).exit_code == 0
+    assert raypipe.run_day(day, only=RIPPLE, channels="9", config=toml, listeners=[events.append]).exit_code == 0
     assert any("before its header says" in event.text for event in events if isinstance(event, Note))
     n_samples = raypipe.load(day / "session01/array01/channel009/rplraw_d41d.hkl")["data"].size
     assert n_samples == 375_000 - -(-1_000_001 // 22)
@@ -348,7 +350,7 @@ def test_a_truncated_recording_can_be_accepted(day: Path, tmp_path: Path) -> Non
 def test_markers_that_are_missing_cost_only_themselves(day: Path) -> None:
     for path in (day / "session01").glob("*.nev"):
         path.unlink()
-    report = raypipe.run_day(day, channels="9")
+    report = raypipe.run_day(day, only=RIPPLE, channels="9")
     assert [(each.session, each.stage) for each in report.failures] == [("session01", "rplparallel")]
     assert "no *.nev" in report.failures[0].error
     assert report.done == 7
@@ -363,7 +365,9 @@ def test_a_recording_that_is_cut_while_it_is_read(day: Path) -> None:
         if isinstance(event, PassProgressed) and event.session == "session01" and event.tiles_done == 3:
             os.truncate(path, 1_000_000)
 
-    report = raypipe.run_day(day, config=Config(run=Resources(tile_seconds=0.5, tiles_in_flight=1)), listeners=[cut])
+    report = raypipe.run_day(
+        day, only=RIPPLE, config=Config(run=Resources(tile_seconds=0.5, tiles_in_flight=1)), listeners=[cut]
+    )
     assert report.exit_code == 1
     assert {each.session for each in report.failures} == {"session01"}
     assert leftovers(day) == []
@@ -371,7 +375,7 @@ def test_a_recording_that_is_cut_while_it_is_read(day: Path) -> None:
 
 def test_an_unknown_channel_is_refused(simulated: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no session has channel 99") as error:
-        raypipe.run_day(simulated, output=tmp_path, channels="1-8,99")
+        raypipe.run_day(simulated, only=RIPPLE, output=tmp_path, channels="1-8,99")
     assert "1-3, 9-10, 33-36, 65" in error.value.hint
 
 
@@ -383,7 +387,7 @@ def test_a_session_too_short_for_the_filters(tmp_path: Path, day: Path) -> None:
     (block,) = header.blocks
     content = path.read_bytes()[: block.byte_offset + 2 * len(header.channels) * 600]
     path.write_bytes(content[: block.byte_offset - 4] + (600).to_bytes(4, "little") + content[block.byte_offset :])
-    report = raypipe.run_day(day, channels="9")
+    report = raypipe.run_day(day, only=RIPPLE, channels="9")
     assert [(each.session, each.stage) for each in report.failures] == [("session01", "rpllfp")]
     assert "too few" in report.failures[0].error
     assert report.done == 7

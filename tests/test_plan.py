@@ -164,7 +164,9 @@ def test_one_damaged_raw_copy_costs_its_channel_only(day: Path) -> None:
 
 def test_changed_code_is_named(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = raypipe.plan_day(done, channels="9", only=RIPPLE).tasks[0].key["code"]
-    monkeypatch.setattr("raypipe.plan_channels.code_version", lambda modules: "0" * 12 if "kernels" in modules else before)
+    monkeypatch.setattr(
+        "raypipe.plan_channels.code_version", lambda modules: "0" * 12 if "kernels" in modules else before
+    )
     plan = raypipe.plan_day(done, channels="9", only=RIPPLE)
     assert {task.stage.name for task in plan.todo} >= {"rpllfp", "rplhighpass"}
     assert all(task.why.startswith("code: ") for task in plan.todo)
@@ -269,9 +271,7 @@ def test_planning_imports_nothing_slow(simulated: Path) -> None:
 def test_raw_copies_are_not_opened_without_need(done: Path) -> None:
     for path in done.glob("session*/*.ns5"):
         path.unlink()
-    code = (
-        "import sys, raypipe; plan = raypipe.plan_day(sys.argv[1], skip=sys.argv[2:]); assert not plan.todo; print('h5py' in sys.modules)"
-    )
+    code = "import sys, raypipe; plan = raypipe.plan_day(sys.argv[1], skip=sys.argv[2:]); assert not plan.todo; print('h5py' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code, done, *BEHAVIOUR], check=True, capture_output=True, text=True)
     assert run.stdout == "False\n"
 

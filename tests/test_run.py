@@ -15,10 +15,15 @@ import raypipe
 from raypipe.config import Config, Resources
 from raypipe.events import Event, Note, PassProgressed, RunEnded, RunStarted, TaskDone
 from raypipe.io.nsx import raw_channels, read_frames, read_nsx_header
-from tests.compare import datasets, high_pass, leftovers, lfp
+from tests.compare import RIPPLE, datasets, high_pass, leftovers, lfp
 
 SESSIONS = ("session01", "sessioneye")
 CHANNELS = (1, 2, 3, 9, 10, 33, 34, 35, 36, 65)
+BEHAVIOURAL = (
+    "sessioneye/eyelink_24d5.hkl",
+    *(f"session01/{name}.hkl" for name in ("unity_71bf", "eyelink_24d5", "umaze_fd09")),
+    *(f"session01/{name}" for name in ("unityfile_eyelink.csv", "binData.hdf", "maze.png")),
+)
 
 
 def array_of(channel: int) -> int:
@@ -38,7 +43,11 @@ def reference(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert report.exit_code == 0
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunEnded)
-    assert sum(isinstance(event, TaskDone) for event in events) == report.done == 2 + 6 * len(CHANNELS)
+    assert (
+        sum(isinstance(event, TaskDone) for event in events)
+        == report.done
+        == 2 + 6 * len(CHANNELS) + len(BEHAVIOURAL) + 2
+    ), "of behaviour two are aligned"
     progress = [event for event in events if isinstance(event, PassProgressed)]
     assert {event.session: event.seconds_of_recording for event in progress} == {"session01": 12.5, "sessioneye": 4.0}
     return out / "picasso" / "20181105"
@@ -50,7 +59,9 @@ def test_every_object_is_there_and_nothing_else(reference: Path, simulated: Path
         for channel in CHANNELS:
             for name in ("rplraw_d41d", "rpllfp_6eca", "rplhighpass_b59f"):
                 expected.add(str(folder(Path(), session, channel) / f"{name}.hkl"))
-    assert {str(path.relative_to(reference)) for path in reference.rglob("*.hkl")} == expected
+    expected |= set(BEHAVIOURAL)
+    found = {str(path.relative_to(reference)) for path in reference.rglob("*") if path.is_file()}
+    assert {path for path in found if not path.startswith(".raypipe/")} == expected
     assert leftovers(reference) == []
     assert not list(simulated.rglob("*.hkl")), "--output leaves the recording's folder untouched"
     assert not (simulated / ".raypipe").exists()
@@ -141,7 +152,7 @@ def test_channels_whose_recording_is_gone_are_filtered_from_their_raw_copies(
     made = {name: value for name, value in datasets(day).items() if "rplraw" not in name}
     expected = {name: value for name, value in datasets(reference).items() if "rpllfp" in name or "rplhighpass" in name}
     assert made == expected
-    plan = raypipe.plan_day(day)
+    plan = raypipe.plan_day(day, only=RIPPLE)
     assert plan.counts == {"done": 40, "kept": 20, "todo": 2}, "raw copies are kept, markers are still to be made"
 
 

@@ -11,6 +11,7 @@ from raypipe import report
 from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.plan import Plan
 from raypipe.status import Row, Status, status_of
+from tests.compare import RIPPLE
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -18,7 +19,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 @pytest.fixture
 def made(day: Path) -> Path:
     """A day of which channels 9 and 10 of both sessions look as if raypipe had made them."""
-    plan = raypipe.plan_day(day, channels="9,10")
+    plan = raypipe.plan_day(day, only=RIPPLE, channels="9,10")
     prepare_state(plan.day.state)
     for task in plan.tasks:
         task.output.parent.mkdir(parents=True, exist_ok=True)
@@ -40,12 +41,12 @@ def shown(plan: Plan) -> str:
 
 
 def test_there_and_missing(made: Path) -> None:
-    status = status_of(raypipe.plan_day(made))
+    status = status_of(raypipe.plan_day(made, only=RIPPLE))
     assert row_of(status, "session01", 1, "rpllfp") == Row(
         "session01", 1, "rpllfp", there=(9, 10), missing=(1, 2, 3), damaged=(), changed=()
     )
     assert (status.there, status.expected, status.complete) == (14, 62, False)
-    status = status_of(raypipe.plan_day(made, channels="9"))
+    status = status_of(raypipe.plan_day(made, only=RIPPLE, channels="9"))
     assert (status.there, status.expected, status.complete) == (8, 8, True)
 
 
@@ -66,14 +67,14 @@ def test_what_was_changed_or_is_no_object_is_shown(
     made: Path, harm: Callable[[Path], None], damaged: tuple[int, ...]
 ) -> None:
     harm(made / "session01" / "array01" / "channel009" / "rpllfp_6eca.hkl")
-    plan = raypipe.plan_day(made, channels="9,10")
+    plan = raypipe.plan_day(made, only=RIPPLE, channels="9,10")
     status = status_of(plan)
     row = row_of(status, "session01", 1, "rpllfp")
     assert (row.damaged, row.changed) == (damaged, (9,))
     assert (status.there, status.expected, status.complete) == (14 - len(damaged), 14, not damaged)
     text = shown(plan)
     assert "changed: not as raypipe made them" in text
-    assert ("damaged: empty, or no HDF5 file" in text) == bool(damaged)
+    assert ("damaged: empty, or not of its kind" in text) == bool(damaged)
     rows = json.loads(report.status_json(status, plan))["rows"]
     assert next(each for each in rows if each["changed"])["damaged"] == list(damaged)
 
@@ -81,11 +82,11 @@ def test_what_was_changed_or_is_no_object_is_shown(
 def test_a_damaged_raw_copy_without_its_recording_leaves_nothing_complete(made: Path) -> None:
     for recording in made.glob("session*/*.ns5"):
         recording.unlink()
-    assert status_of(raypipe.plan_day(made)).complete
+    assert status_of(raypipe.plan_day(made, only=RIPPLE)).complete
     channel = made / "session01" / "array01" / "channel009"
     cut(channel / "rplraw_d41d.hkl")
     (channel / "rpllfp_6eca.hkl").unlink()
-    plan = raypipe.plan_day(made)
+    plan = raypipe.plan_day(made, only=RIPPLE)
     status = status_of(plan)
     assert row_of(status, "session01", 1, "rplsplit").changed == (9,)
     assert row_of(status, "session01", 1, "rpllfp").missing == (9,)
@@ -97,23 +98,28 @@ def test_a_damaged_raw_copy_without_its_recording_leaves_nothing_complete(made: 
 
 def test_a_session_of_which_nothing_is_known_is_not_complete(made: Path) -> None:
     next(made.glob("session01/*.ns5")).write_bytes(b"nonsense")
-    plan = raypipe.plan_day(made, channels="9")
+    plan = raypipe.plan_day(made, only=RIPPLE, channels="9")
     assert not status_of(plan).complete
     assert "complete" not in shown(plan)
 
 
-def test_the_count_of_the_lab_is_explained(made: Path) -> None:
-    assert "5 + 6n" in shown(raypipe.plan_day(made))
-    assert "this version makes 2 + 6n" in shown(raypipe.plan_day(made))
-    assert "0 unity_*.hkl, 0 eyelink_*.hkl" in shown(raypipe.plan_day(made))
-    for name in ("session01/unity_71bf.hkl", "session01/eyelink_24d5.hkl", "sessioneye/eyelink_24d5.hkl"):
-        (made / name).touch()
-    plan = raypipe.plan_day(made, channels="9")
-    assert "1 unity_*.hkl, 2 eyelink_*.hkl" in shown(plan)
-    assert shown(plan).splitlines()[-1] == "8 of 8 objects are there, complete"
-    assert json.loads(report.status_json(status_of(plan), plan))["others"] == {"unity": 1, "eyelink": 2}
-    elsewhere = raypipe.plan_day(made, output=made.parents[1] / "out")
-    assert status_of(elsewhere).others == {"unity": 1, "eyelink": 2}
+def test_the_labs_count_is_of_its_objects_only(day: Path) -> None:
+    plan = raypipe.plan_day(day, channels="9,10")
+    status = status_of(plan)
+    n = 2
+    assert status.lab_count == (0, 5 + 6 * n)
+    assert status.expected == 5 + 6 * n + 4, "two files of the raycast, umaze and the picture; the aligning adds none"
+    for task in plan.tasks:
+        task.output.parent.mkdir(parents=True, exist_ok=True)
+        task.output.write_bytes(b"time" if task.output.suffix == ".csv" else SIGNATURE)
+    assert row_of(status_of(plan), "session01", 0, "picture").damaged == (0,), "that is no picture"
+    (day / "session01" / "maze.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    status = status_of(plan)
+    assert (status.there, status.lab_count) == (status.expected, (17, 17))
+    assert row_of(status, "session01", 0, "aligning_objects").missing == (0, 0), "the files are there, not yet aligned"
+    assert not status.complete
+    assert "(5 + 6n for a day with one navigation session): 17 of 17" in shown(plan)
+    assert json.loads(report.status_json(status, plan))["lab_count"] == [17, 17]
 
 
 def test_what_is_kept_is_counted(made: Path) -> None:
@@ -125,10 +131,10 @@ def test_what_is_kept_is_counted(made: Path) -> None:
             if "channel010/rpllfp" not in line
         )
     )
-    plan = raypipe.plan_day(made, channels="9,10")
+    plan = raypipe.plan_day(made, only=RIPPLE, channels="9,10")
     last = report.plan_text(plan).splitlines()[-1]
     assert last == (
         "kept as found: 3 (1 changed by something else since, 2 made by something else); --replace makes them again"
     )
     assert last == report.kept_text(plan)
-    assert report.kept_text(raypipe.plan_day(made, channels="9,10", replace=True)) == ""
+    assert report.kept_text(raypipe.plan_day(made, only=RIPPLE, channels="9,10", replace=True)) == ""

@@ -37,11 +37,12 @@ def numbers(tokens: Tokens, which: NDArray[np.intp]) -> tuple[NDArray[np.float64
     """
     every_byte = np.frombuffer(tokens.text, np.uint8)
     start = tokens.starts[which]
+    negative = every_byte[start] == ord("-")
+    start = start + negative
     width = tokens.stops[which] - start
     whole = np.zeros(which.size, np.int64)
     n_digits, n_decimals = np.zeros(which.size, np.int8), np.zeros(which.size, np.int8)
     in_decimals, odd = np.zeros(which.size, bool), width > _MOST_DIGITS
-    negative = every_byte[start] == ord("-")
     for place in range(min(int(width.max(initial=0)), _MOST_DIGITS)):
         inside = place < width
         byte = every_byte[np.minimum(start + place, every_byte.size - 1)]
@@ -52,17 +53,15 @@ def numbers(tokens: Tokens, which: NDArray[np.intp]) -> tuple[NDArray[np.float64
         n_digits += is_digit
         n_decimals += is_digit & in_decimals
         odd |= inside & ~is_digit & ~(is_dot & ~in_decimals)
-        if place == 0:
-            odd &= ~negative
         in_decimals |= is_dot
     values = whole / _POWERS_OF_TEN[n_decimals]
     np.negative(values, out=values, where=negative)
-    missing = (width == 1) & in_decimals
+    missing = (width == 1) & in_decimals & ~negative
     odd |= (n_digits == 0) & ~missing
     values[missing | odd] = np.nan
     for index in np.flatnonzero(odd):
         try:
-            value = float(tokens.text[start[index] : start[index] + width[index]])
+            value = float(tokens.text[tokens.starts[which[index]] : tokens.stops[which[index]]])
         except ValueError:
             continue
         values[index], odd[index] = value, not np.isfinite(value)

@@ -159,8 +159,7 @@ def _pixels(reader: pyedflib.EdfReader, place: int, start: int, n: int) -> NDArr
     digital = reader.readSignal(place, start, n, digital=True)
     header = reader.getSignalHeader(place)
     low, high, bottom, top = (
-        float(header[name])  # type: ignore[arg-type]
-        for name in ("digital_min", "digital_max", "physical_min", "physical_max")
+        float(header[name]) for name in ("digital_min", "digital_max", "physical_min", "physical_max")
     )
     gain = (top - bottom) / (high - low)
     zero = bottom - gain * low

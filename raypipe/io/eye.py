@@ -97,7 +97,7 @@ def eye_recording(
         eyes=eyes,
         ms=ms,
         gaze_px=gaze_px,
-        blocks=np.column_stack([starts, [*starts[1:], ms.size]]).astype(np.int64).reshape(-1, 2),
+        blocks=np.array([*zip(starts, [*starts[1:], ms.size], strict=False)], np.int64).reshape(-1, 2),
         events={kind: _events(event_rows.get(kind, ()), width) for kind, width in N_VALUES.items()},
         message_ms=np.array([messages[index][0] for index in order], np.float64),
         message_texts=tuple(messages[index][1] for index in order),
@@ -139,9 +139,10 @@ def _with_halves(ms: NDArray[np.float64], block_starts: Sequence[int]) -> NDArra
     """At 2000 Hz edf2asc without -ftime prints every millisecond twice; the second time half of one has passed."""
     second = np.zeros(ms.size, bool)
     second[1:] = ms[1:] == ms[:-1]
-    for start in block_starts:
+    starts = {0, *block_starts}
+    for start in starts:
         # A block may begin with a half: then its first millisecond comes only once.
-        if start + 1 < ms.size and not second[start]:
+        if start + 1 < ms.size and start + 1 not in starts:
             second[start] = ms[start + 1] == ms[start] + 1
     return np.where(second, ms + 0.5, ms)
 

@@ -56,7 +56,7 @@ class _Reading:
     n_lines: int = 0
     n_samples: int = 0
     in_block: bool = False
-    in_message: bool = False
+    message_line: int = -1  # the last line that belongs to a message
     eyes: tuple[Eye, ...] = ()  # of the samples that come now
     n_columns: int = 0  # of them; 0: none came yet
     events_in_pixels: bool = True
@@ -134,8 +134,11 @@ class _Reading:
         if not words or line.startswith(b"**"):
             return
         word = words[0]
-        continues = self.in_message and (line[:1] in b" \t>" or self.messages[-1][1].startswith(b"!"))
-        self.in_message = False
+        if number == self.message_line + 1:
+            # Texts of the tracker's calibration have several lines.
+            continues = line[:1] in b" \t>" or self.messages[-1][1].startswith(b"!")
+        else:
+            continues = False
         if word == b"MSG":
             self._take_message(line, words, number)
         elif word in _KINDS:
@@ -149,11 +152,10 @@ class _Reading:
         elif word == b"EVENTS":
             self.events_in_pixels = b"GAZE" in words
         elif word not in _PASSED_OVER:
-            # Texts of the tracker's calibration have several lines.
             if not continues:
                 self.damaged(number, line, "a line of no known kind")
             self.messages[-1] = (self.messages[-1][0], self.messages[-1][1] + b"\n" + line)
-            self.in_message = True
+            self.message_line = number
 
     def _take_message(self, line: bytes, words: list[bytes], number: int) -> None:
         if len(words) < 2:
@@ -164,7 +166,7 @@ class _Reading:
         if words[2:3] == [b"RECCFG"] and len(words) > 4:
             self.configured.setdefault(self._number(words[4], line, number), number)
         self.messages.append((ms, text))
-        self.in_message = True
+        self.message_line = number
 
     def _take_event(self, kind: Kind, words: list[bytes], line: bytes, number: int) -> None:
         n_values = N_VALUES[kind]

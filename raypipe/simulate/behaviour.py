@@ -19,7 +19,7 @@ FRAME_SECONDS = 1 / 30
 FRAME_JITTER_SECONDS = 0.0015
 LOOKING_SECONDS = 0.1  # the heading is the way from this much before to this much after: corners are rounded
 FACING_SECONDS = 0.3  # after a trial that was solved the animal turns to the poster, within this time
-DECIMALS = 4  # of positions and headings in the log, and so everywhere
+DECIMALS, SECONDS_DECIMALS = 4, 8  # of positions and headings, and of times in the log, and so everywhere
 CUT_AT = 0.6  # of the last walk, where Unity's log stops if it does so in mid trial
 NO_ROW = -1
 
@@ -52,6 +52,7 @@ def simulate_walk(
     seconds = FRAME_SECONDS * np.arange(1, jitter.size + 1) + jitter
     rows = _nearest(seconds, events.ravel()).reshape(-1, 3)
     seconds[rows] = events
+    seconds = seconds.round(SECONDS_DECIMALS)
     triggers = np.zeros(seconds.size, np.int64)
     triggers[rows] = codes
     knots = _knots(navigation, events)

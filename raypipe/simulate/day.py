@@ -11,7 +11,7 @@ import msgspec
 from raypipe.errors import TooLittleDisk, UsageError
 from raypipe.simulate.asc import write_asc
 from raypipe.simulate.behaviour import Walk, simulate_walk, write_unity_logs
-from raypipe.simulate.clocks import Clocks, dummy_clocks, session_clocks
+from raypipe.simulate.clocks import BETWEEN_SESSIONS_SECONDS, Clocks, dummy_clocks, session_clocks
 from raypipe.simulate.european_edf import write_european_edf
 from raypipe.simulate.eye import EyeRecording, Tracker, simulate_eye
 from raypipe.simulate.losses import Losses, plan_losses
@@ -24,6 +24,7 @@ from raypipe.simulate.settings import SimulateSettings
 from raypipe.simulate.sight import scene_boxes
 from raypipe.simulate.spikes import SAMPLES_PER_SECOND
 from raypipe.simulate.trials import (
+    DUMMY_SECONDS,
     Navigation,
     calibration_markers,
     navigation_markers,
@@ -42,7 +43,7 @@ from raypipe.simulate.truth import (
 
 TRUTH_FILE = "ground_truth.json"
 EYE_LEAD_MS = 526  # the tracker starts this much after Ripple
-EYE_BYTES_PER_SECOND = 45_000  # text and EDF+ together
+EYE_BYTES_PER_SAMPLE = 47  # of each eye, text and EDF+ together
 
 Markers = tuple[list[int], list[int]]
 
@@ -95,8 +96,10 @@ def _check_free(day: Path, overwrite: bool) -> None:
 
 
 def _check_disk(root: Path, settings: SimulateSettings) -> None:
-    bytes_per_second = 2 * SAMPLES_PER_SECOND * (len(settings.channel_numbers) + 1) + EYE_BYTES_PER_SECOND
-    needed = round(bytes_per_second * (settings.eye_seconds + settings.sessions * settings.seconds))
+    raw = 2 * SAMPLES_PER_SECOND * (len(settings.channel_numbers) + 1)
+    eye = EYE_BYTES_PER_SAMPLE * settings.eye_rate_hz * (1 + settings.binocular)
+    unrecorded = settings.dummy_sessions * (DUMMY_SECONDS + BETWEEN_SESSIONS_SECONDS)
+    needed = round((raw + eye) * (settings.eye_seconds + settings.sessions * settings.seconds) + eye * unrecorded)
     there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if needed > free:

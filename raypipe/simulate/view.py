@@ -35,7 +35,7 @@ class Poses:
     @property
     def eye(self) -> Floats:
         """Position of the camera, (n, 3)."""
-        return np.stack([self.x, np.full_like(self.x, EYE_HEIGHT), self.z], axis=-1)
+        return np.stack([self.x, np.full(self.x.shape, EYE_HEIGHT), self.z], axis=-1)
 
     @property
     def axes(self) -> tuple[Floats, Floats, Floats]:

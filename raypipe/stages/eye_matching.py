@@ -18,6 +18,7 @@ FINE_MS = 50.0
 AGREEING_MS = 100.0
 LATE_MS = 1500.0  # a message as late as this is still its marker's (PyHipp's tolerance)
 NEIGHBOURS = 5
+REFITS = 5
 MOST_PLACES = 8
 
 
@@ -111,13 +112,18 @@ def _clock(offsets: NDArray[np.float64], at: NDArray[np.float64]) -> tuple[float
         if together[peak] > best[0]:
             best = (int(together[peak]), float(left.min()) + (peak + 1) * FINE_MS, float(drift))
     _, offset, drift = best
-    for _ in range(3):
-        agree = np.abs(offsets - offset - drift * (at - middle)) <= AGREEING_MS
+    agree = np.abs(offsets - offset - drift * (at - middle)) <= AGREEING_MS
+    for _ in range(REFITS):
         if np.unique(at[agree]).size < 2:
             break
         drift, offset = np.polyfit(at[agree] - middle, offsets[agree], 1)
         if abs(drift) > MAX_DRIFT:  # of a few markers in a second or two
             drift, offset = 0.0, np.median(offsets[agree])
+        # Messages that were late or doubled do not pull the clock: what is far from the others is left out.
+        left = offsets - offset - drift * (at - middle)
+        centre = np.median(left[agree])
+        spread_ms = np.median(np.abs(left[agree] - centre))
+        agree = np.abs(left - centre) <= min(AGREEING_MS, max(5 * spread_ms, 2.0))
     return float(offset - drift * middle), 1 + float(drift)
 
 

@@ -72,15 +72,15 @@ def match_trials(
 ) -> NDArray[np.int64]:
     """Pair trials (n, 3 words; n lengths) with the recorder's (m, 3; m), both in order; give (pairs, 2) places.
 
-    Equal words are equal trials. Otherwise those pairs are taken which together agree most, each in its words and its
-    length; two trials may be a pair if two of their words agree and their lengths do to 1.5 s, or their lengths do to
-    20 ms. Gives no pairs if more than a fifth of the shorter side would find no partner.
+    Those pairs are taken which together agree most, each in its words and its length. Two trials may be a pair if two
+    of their words agree and their lengths do to 1.5 s, or their lengths do to 20 ms, or if all words of all trials are
+    equal as they stand. Gives no pairs if more than a fifth of the shorter side would find no partner.
     """
-    if np.array_equal(codes, their_codes):
-        return np.repeat(np.arange(len(codes))[:, None], 2, axis=1)
     agreement = (codes[:, None] == their_codes).mean(axis=2)
     apart = np.abs(seconds[:, None] - their_seconds)
     possible = (agreement > 0.5) & (apart <= UNLIKE_SECONDS) | (apart <= SAME_SECONDS)
+    if np.array_equal(codes, their_codes):
+        np.fill_diagonal(possible, True)
     score = np.where(possible, agreement + LENGTH_WEIGHT * np.exp(-apart / LENGTH_SCALE_SECONDS), 0)
     pairs = _best_in_order(score)
     return pairs if len(pairs) >= SHARE_MATCHED * min(score.shape) else pairs[:0]

@@ -67,11 +67,15 @@ def test_a_last_line_without_its_end_is_whole_if_it_is_five_numbers(tmp_path: Pa
 
 
 def test_zeros_after_a_power_failure(tmp_path: Path) -> None:
+    """They are nothing by themselves; what stands before them is a line, whole or cut off."""
     path = log(tmp_path, [*HEADER, *FRAMES])
-    path.write_bytes(path.read_bytes() + b"0 0.03" + bytes(1000))
-    read = read_unity_logs([path])
-    assert read.frames.tolist() == VALUES
-    assert len(read.notes) == 1
+    whole = path.read_bytes()
+    for before, note in ((b"", ()), (b"0 0.03", (f"{path.name}: line 19 was cut off and was left out: '0 0.03'",))):
+        path.write_bytes(whole + before + bytes(1000))
+        read = read_unity_logs([path])
+        assert (read.frames.tolist(), read.notes) == (VALUES, note)
+    path.write_bytes(whole.rstrip() + bytes(1000))
+    assert read_unity_logs([path]).frames.tolist() == VALUES
 
 
 @pytest.mark.parametrize(

@@ -409,3 +409,20 @@ def test_the_first_frame_and_the_last_may_be_triggers() -> None:
     fields, notes = make(log, *recorded(log))
     assert fields["unityTriggers"][0].tolist() == [[0, 3, len(log.frames) - 1]]
     assert notes == ()
+
+
+def test_one_poster_twice_and_one_of_them_lost_on_each_side() -> None:
+    """By their words the trials are equal; by their lengths the first of one is the second of the other."""
+    codes = np.array([[13, 23, 33], [14, 24, 34], [14, 24, 34], [14, 24, 34], [16, 26, 36], [11, 21, 31]])
+    seconds = np.array([1.0, 1.4, 2.4, 1.6, 2.0, 3.0])
+    ours, theirs = np.delete(np.arange(6), 3), np.delete(np.arange(6), 1)
+    pairs = match_trials(codes[ours], seconds[ours], codes[theirs], seconds[theirs])
+    assert np.column_stack([ours[pairs[:, 0]], theirs[pairs[:, 1]]]).tolist() == [[0, 0], [2, 2], [4, 4], [5, 5]]
+
+
+def test_equal_words_stand_however_long_the_trials_were() -> None:
+    """A trial in which Unity stood still for seconds is marked doubtful later, not left out."""
+    codes = np.add.outer(np.array([3, 4, 4, 6]), [10, 20, 30])
+    seconds = np.array([1.0, 2.0, 3.0, 4.0])
+    pairs = match_trials(codes, seconds, codes, seconds + np.array([0, 7.0, 0, 0.3]))
+    assert pairs.tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]

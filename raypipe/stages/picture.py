@@ -106,7 +106,8 @@ def _draw_occupancy(figure: "Figure", panels: Panels) -> None:
     if least >= most:
         least = most / 10
     mesh = _heat(axes, panels.occupancy, panels.occupancy_extent, LogNorm(least, most), "YlOrRd")
-    axes.plot(panels.path[:, 0], panels.path[:, 1], color="black", linewidth=0.5, alpha=0.5)
+    alpha = min(0.6, max(0.15, 2 / np.sqrt(panels.n_trials)))  # hundreds of ways would hide the times below them
+    axes.plot(panels.path[:, 0], panels.path[:, 1], color="black", linewidth=0.5, alpha=alpha)
     _draw_plan(axes, panels.occupancy_extent)
     axes.set_ylabel("z, south to north (m)")
     _colour_bar(figure, mesh, 6.95, 4.0, 6.05, "seconds in a bin (log)")

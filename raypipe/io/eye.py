@@ -93,7 +93,7 @@ def eye_recording(
     return EyeRecording(
         path=path,
         source=source,
-        sampling_rate_hz=1000 / period_ms,
+        sampling_rate_hz=rate_hz or 1000 / period_ms,
         eyes=eyes,
         ms=ms,
         gaze_px=gaze_px,

@@ -4,6 +4,7 @@ Samples are lines that begin with a digit, and are taken column by column for me
 lines are few, and are taken one by one. Source: EyeLink 1000 Plus User Manual, section 4.9 (the ASC file format).
 """
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ LONGEST_LINE_BYTES = 1 << 16
 _KINDS: dict[bytes, Kind] = {b"EFIX": "fixation", b"ESACC": "saccade", b"EBLINK": "blink"}
 _PIXELS = {"fixation": 2, "saccade": 4, "blink": 0}  # how many of an event's values are positions
 _PASSED_OVER = {b"PRESCALER", b"VPRESCALER", b"PUPIL", b"SFIX", b"SSACC", b"SBLINK", b"INPUT", b"BUTTON"}
+_CONFIGURATION = re.compile(rb"\s*RECCFG\s+\S+\s+[0-9]+(\.[0-9]+)?\s.*")
 _NOT_DAMAGED = "convert the tracker's file again with edf2asc, or copy it again"
 
 
@@ -131,14 +133,13 @@ class _Reading:
 
     def _take_line(self, line: bytes, number: int) -> None:
         words = line.split()
+        follows_message = number == self.message_line + 1
         if not words or line.startswith(b"**"):
+            self.message_line += follows_message
             return
         word = words[0]
-        if number == self.message_line + 1:
-            # Texts of the tracker's calibration have several lines.
-            continues = line[:1] in b" \t>" or self.messages[-1][1].startswith(b"!")
-        else:
-            continues = False
+        # Texts of the tracker's calibration have several lines.
+        continues = follows_message and (line[:1] in b" \t>" or self.messages[-1][1].startswith(b"!"))
         if word == b"MSG":
             self._take_message(line, words, number)
         elif word in _KINDS:
@@ -163,8 +164,8 @@ class _Reading:
         ms = self._number(words[1], line, number)
         # One blank follows the time; further ones belong to the text.
         text = line[line.index(words[1], 3) + len(words[1]) + 1 :]
-        if words[2:3] == [b"RECCFG"] and len(words) > 4:
-            self.configured.setdefault(self._number(words[4], line, number), number)
+        if _CONFIGURATION.fullmatch(text):
+            self.configured.setdefault(float(words[4]), number)
         self.messages.append((ms, text))
         self.message_line = number
 

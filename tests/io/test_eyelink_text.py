@@ -330,6 +330,28 @@ def test_mne_reads_the_same(tmp_path: Path, model: Model) -> None:
     assert {(float(ms), " ".join(text.split())) for ms, text in ours} <= told
 
 
+CALIBRATION = (
+    "!CAL \n>>>>>>> CALIBRATION (HV9,P-CR) FOR LEFT: <<<<<<<<<",
+    "!CAL eye check box: (L,R,T,B)\n\t  -63     7   -44     4",
+    "!CAL Cal coeff:(X=a+bx+cy+dxx+eyy,Y=f+gx+goaly+ixx+jyy)\n     -0  187.55  7.0443\n   132.75 -13.023  242.52",
+    "!CAL Corner correction:\n\n   1.5948e-05,  3.3821e-06\nX 1",
+    "!MODE RECORD CR 1000 2 1 L\n",
+    "RECCFG is no number here, really",
+)
+
+
+def test_texts_of_several_lines(tmp_path: Path) -> None:
+    """The tracker's own messages hold line ends, which edf2asc prints as they are."""
+    model = replace(PLAIN, messages=tuple((990 + i, text) for i, text in enumerate(CALIBRATION)))
+    path = write(tmp_path, asc(model))
+    for chunk_bytes in (16, 1 << 20):
+        with patch.object(eyelink_text, "CHUNK_BYTES", chunk_bytes):
+            recording = read_eye_file(path)
+        told = [text.replace("\n\n", "\n").rstrip("\n") for text in CALIBRATION]
+        assert list(recording.message_texts) == told
+        assert recording.ms.size == 10 and recording.sampling_rate_hz == 1000
+
+
 def test_the_rate_of_a_configuration_is_taken_where_samples_state_none(tmp_path: Path) -> None:
     lines = replace(PLAIN, stated="nowhere")
     assert read_eye_file(write(tmp_path, asc(lines))).sampling_rate_hz == 1000

@@ -42,15 +42,28 @@ def draw_maze(
     revision: Revision = "A",
     n_gaze_samples: int | None = None,
 ) -> None:
-    """Draw a session's occupancy and gaze as the PNG `out`, the same bytes for the same session.
+    """Write `maze_image` of the same arguments as `out`. Raises WriteFailed too."""
+    write_whole(out, maze_image(umaze, unity, bins, title, revision=revision, n_gaze_samples=n_gaze_samples))
+
+
+def maze_image(
+    umaze: Mapping[str, Any],
+    unity: Mapping[str, Any],
+    bins: Path | None,
+    title: str,
+    *,
+    revision: Revision = "A",
+    n_gaze_samples: int | None = None,
+) -> bytes:
+    """Draw a session's occupancy and gaze; give the PNG, the same bytes for the same session.
 
     `umaze` and `unity` are the fields of its objects, `bins` its `binData.hdf` (None: no gaze), `revision` the maze that
     the gaze was cast on, `n_gaze_samples` how many samples were cast: then the share that met nothing is told too.
-    Raises InputMissing or FormatError for `bins`, WriteFailed for `out`.
+    Raises InputMissing or FormatError for `bins`.
     """
     counts = count_bins(bins) if bins else None
     panels = maze_panels(umaze, unity, counts, revision)
-    write_whole(out, picture(panels, title, header_lines(panels, counts, n_gaze_samples)))
+    return picture(panels, title, header_lines(panels, counts, n_gaze_samples))
 
 
 def header_lines(panels: Panels, counts: BinCounts | None, n_gaze_samples: int | None) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from raypipe.io.gaze_bins import BinCounts, count_bins
 from raypipe.stages import picture as picture_module
 from raypipe.stages.maze import POSTER_NAMES
 from raypipe.stages.maze_panels import Panels, maze_panels
-from raypipe.stages.picture import draw_maze, header_lines, picture
+from raypipe.stages.picture import draw_maze, header_lines, maze_image, picture
 from raypipe.stages.scene import GEOMETRY, Revision
 from raypipe.stages.umaze import umaze_object
 from tests.stages.test_umaze import ARGUMENTS, WHERE, unity_of_extract
@@ -225,6 +225,7 @@ def test_the_same_session_is_the_same_file(session: tuple[dict[str, Any], dict[s
         draw_maze(*session, bins, tmp_path / name, "picasso/20181105/session01", n_gaze_samples=12_000)
     content = (tmp_path / "one.png").read_bytes()
     assert content == (tmp_path / "two.png").read_bytes()
+    assert content == maze_image(*session, bins, "picasso/20181105/session01", n_gaze_samples=12_000)
     assert imread(tmp_path / "one.png").shape[:2] == SIZE
     for chunk in (b"tEXt", b"tIME", b"iTXt", b"zTXt"):
         assert chunk not in content

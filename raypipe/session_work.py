@@ -153,15 +153,21 @@ def _raycast(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made
 
 def _umaze(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
     (task,) = tasks
-    fields = umaze.umaze_object(_object(task, "unity"), task.stage.arguments(config), _folder(task))
-    yield _saved(task, fields, (), token)
+    fields, notes = umaze.umaze_object(_object(task, "unity"), task.stage.arguments(config), _folder(task))
+    yield _saved(task, fields, notes, token)
 
 
-def _picture(tasks: Sequence[Task], _config: Config, token: str) -> Iterator[Made]:
+def _picture(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
     (task,) = tasks
-    bins = _path(task, "raycast")
-    image = picture.draw_maze(
-        _object(task, "umaze"), _object(task, "unity"), bins if bins and bins.exists() else None, title=_folder(task)
+    gaze = _path(task, "raycast")
+    has_gaze = gaze is not None and gaze.exists()
+    image = picture.maze_image(
+        _object(task, "umaze"),
+        _object(task, "unity"),
+        gaze.with_name("binData.hdf") if gaze and has_gaze else None,
+        _folder(task),
+        revision=config.raycast.scene,
+        n_gaze_samples=_lines(gaze) if gaze and has_gaze else None,
     )
     yield Made(task, Written.at(write_unnamed(task.output, image, token=token), task.stage.name, None, task.output))
 
@@ -205,3 +211,8 @@ def _markers(path: Path) -> edfsplit.SessionMarkers:
         first if started else None,
         float(fields["sessionStartTime"]) if started else None,
     )
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))

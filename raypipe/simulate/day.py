@@ -58,7 +58,7 @@ def simulate_day(
     """Write a day below `root` and return its folder, `root/subject/day`.
 
     The same settings give the same samples, words and times on every machine. `progress(done, total)` is called after
-    every recorded second. Memory stays below 1 GB for 128 channels of an hour.
+    every recorded second. Memory stays below 1 GB for 128 channels of an hour; a sample of an eye takes 6 bytes of it.
 
     Raises UsageError if the day is not empty (with `overwrite`: if it was not simulated; else the whole folder is
     replaced), and TooLittleDisk if it would not fit; nothing is written then.

@@ -23,6 +23,7 @@ from raypipe.io.publish import temporary_name
 from raypipe.memory import Budget, in_gb
 from raypipe.outcome import Failure, Written, failure
 from raypipe.session_work import Made, SessionWork
+from raypipe.stages import BY_NAME
 from raypipe.tasks import Task, TaskId
 
 _POLL_SECONDS = 1.0
@@ -121,9 +122,10 @@ class _Works:
 
 
 def _not_begun(task: Task, lost: Collection[TaskId]) -> Failure:
-    needed = next(stage for stage, _ in sorted(task.needs & set(lost)))
+    failed = {stage for stage, _ in task.needs & set(lost)}
+    first = next(stage for stage in BY_NAME if stage in failed)
     error = NotBegun(
-        f"{task.stage.name} needs {needed}, which failed", hint=f"mend what is said of {needed}, then run again"
+        f"{task.stage.name} needs {first}, which failed", hint=f"mend what is said of {first}, then run again"
     )
     return failure(task.stage.name, None, error)
 

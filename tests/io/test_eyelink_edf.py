@@ -223,7 +223,7 @@ def read(monkeypatch: pytest.MonkeyPatch, these: Contents) -> EyeRecording:
 def test_half_milliseconds_and_the_right_eye(monkeypatch: pytest.MonkeyPatch) -> None:
     these = contents([10, 10, 11], [RIGHT, RIGHT | HALF, RIGHT], blocks=[(2000, 1, 0), (2000, 0, 3)], text=b"\xb5V\n\0")
     recording = read(monkeypatch, these)
-    assert recording.ms.tolist() == [10, 10.5, 11]
+    assert recording.ms.tolist() == [10, 10.5, 11] and recording.notes == ()
     assert (recording.eyes, recording.sampling_rate_hz) == (("right",), 2000)
     np.testing.assert_array_equal(recording.gaze_px, [[[0.2, 0.6, 1.0], [0.3, 0.7, 1.1]]])
     assert recording.message_texts == ("µV",)

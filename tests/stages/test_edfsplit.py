@@ -16,6 +16,7 @@ from raypipe.io.objects import save_object
 from raypipe.io.tables import Table
 from raypipe.stages.calibration import calibration_object
 from raypipe.stages.edfsplit import SessionMarkers, navigation_objects
+from raypipe.stages.eyelink_fields import nearest_sample
 from tests.eye_cases import (
     ARGUMENTS,
     SETTINGS,
@@ -141,6 +142,18 @@ def test_the_last_calibration_trial_may_be_complete_or_not(last: list[str], expe
     assert fields["noOfTrials"] == [2] and fields["setidx"] == [0, 0]
 
 
+def test_a_word_too_many_in_a_calibration_trial() -> None:
+    fields, _ = calibrate(calibration([START, CUE, END, END, START, CUE, END]))
+    np.testing.assert_allclose(fields["trial_timestamps"].values[0], [1000.1, 1000.2, 1000.3], atol=1e-9)
+
+
+def test_the_nearest_sample_is_taken() -> None:
+    samples = np.array([0.0, 2, 4, 100, 102])
+    wanted = np.array([[-5.0, 0, 0.9], [1, 2, 51], [53, 101.5, 999]])
+    assert nearest_sample(samples, wanted).tolist() == [[0, 0, 0], [1, 1, 2], [3, 4, 4]]
+    assert nearest_sample(samples[:1], wanted).tolist() == [[0] * 3] * 3
+
+
 def test_calibration_at_another_rate_and_with_a_pause() -> None:
     """Indices are of samples, whatever their times: a pause of 200 ms at 500 Hz lacks 100 of them."""
     ms = np.concatenate([1_000_000 + 2 * np.arange(100.0), 1_000_400 + 2 * np.arange(500.0)])
@@ -198,7 +211,9 @@ def test_a_file_without_triggers_and_time_outs() -> None:
     )
     made = objects(day)
     ends = [made[session][0]["timestamps"].values[[0, -1]] for session in made]
-    assert ends[0][1] < ends[1][0]
+    told_ms = [ms for ms, text in day.messages() if not text.startswith("RECCFG")]
+    middle = (told_ms[17] + told_ms[18]) / 2000
+    assert ends[0][1] < middle <= ends[1][0] and ends[1][0] - ends[0][1] == pytest.approx(0.001)
     for session, (fields, notes) in made.items():
         assert_at_messages(day, session, fields)
         assert notes == ("181105.asc has no trigger for Ripple's 84 at this session's start",)
@@ -228,6 +243,24 @@ def test_a_session_that_was_never_recorded_costs_only_itself() -> None:
     assert isinstance(error, FormatError)
     assert "session02" in str(error) and "18 markers" in str(error) and "54 trial messages" in str(error)
     assert ", ".join(str(code) for code in foreign.markers.ravel()[:6]) in str(error)
+
+
+def test_another_sessions_trigger_is_not_taken_for_the_lost_one() -> None:
+    day = simulated(sessions=2)
+    triggers = [m for m in day.messages() if m[1].startswith("Trigger")]
+    less = day.with_messages(lambda messages: [m for m in messages if m != triggers[1]])
+    made = objects(replace(less, sessions={"session01": day.sessions["session02"]}))
+    fields, notes = made["session01"]
+    assert np.isnan(fields["triggerTime"]) and "no trigger for Ripple's 84" in notes[-1]
+    assert_at_messages(day, "session02", fields)
+
+
+def test_sessions_out_of_order_are_not_both_believed() -> None:
+    day = simulated(sessions=2)
+    made = objects(
+        replace(day, sessions={"session01": day.sessions["session02"], "session02": day.sessions["session01"]})
+    )
+    assert sorted(isinstance(each, FormatError) for each in made.values()) == [False, True]
 
 
 def test_sessions_may_be_in_several_files() -> None:
@@ -311,6 +344,7 @@ def test_lost_messages_are_put_back_to_a_ms(ppm: float) -> None:
     assert notes[0].startswith("12 of 90 trial messages are not in 181105.asc and were reconstructed")
     assert "(trials 1, 4, 6, 9, 12, 21, ...)" in notes[0]
     assert "no trigger" in notes[1]
+    assert fields["noOfTrials"] == [60 - 4]
     assert_at_messages(day, "session02", objects(less)["session02"][0])
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -87,6 +87,7 @@ cases = st.fixed_dictionaries(
 def test_every_marker_finds_its_message_and_every_lost_one_its_time(case: dict[str, Any]) -> None:
     """At the first place: right messages, no wrong one, times that increase, lost ones within a ms and a half."""
     case_told = told(**case)
+    assume(np.count_nonzero(case_told.row >= 0) >= case_told.codes.size / 2)
     match = case_told.places()[0]
     assert np.array_equal(match.rows, case_told.row)
     assert np.all(np.diff(match.ms) > 0)
@@ -104,8 +105,8 @@ def test_a_few_trials_are_enough(seed: int, n_trials: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_hundreds_of_trials_over_hours(seed: int) -> None:
-    """Three hours, 600 trials, a clock that also wanders by 20 ms, a tenth lost: still each its own."""
-    case = told(seed, 600, 1e-4, lost=0.1, doubled=0.02, others=2, wander=20.0)
+    """Three hours, 600 trials, 900 ppm, a clock that also wanders by 20 ms, nearly a third lost: still each its own."""
+    case = told(seed, 600, 9e-4, lost=0.3, doubled=0.02, others=2, wander=20.0)
     assert case.ripple_ms[-1] > 2 * 3600_000
     match = case.places()[0]
     assert np.array_equal(match.rows, case.row)
@@ -131,6 +132,25 @@ def test_a_message_later_than_the_next_event_counts_as_lost() -> None:
     match = find_places(case.message_codes[order], late[order], case.codes, case.ripple_ms)[0]
     assert match.rows[21] == -1 and abs(match.ms[21] - case.true_ms[21]) < 1.5
     assert np.all(np.diff(match.ms) > 0)
+
+
+@pytest.mark.parametrize("late_ms", [0, 300])
+def test_trials_that_follow_each_other_fast(late_ms: int) -> None:
+    """One poster, a trial in 1.2 s: a lost message does not take its neighbour's, and a late one is still its own."""
+    random = np.random.default_rng(8)
+    codes, ripple_ms = np.tile([11, 21, 31], 20), np.cumsum(random.uniform(350, 450, 60))
+    ms = np.rint(1e6 + ripple_ms) + late_ms * (np.arange(60) == 32)
+    told_ones = np.flatnonzero(np.arange(60) != 30)
+    match = find_places(codes[told_ones], ms[told_ones], codes, ripple_ms)[0]
+    assert match.rows.tolist() == [k - (k > 30) if k != 30 else -1 for k in range(60)]
+
+
+def test_messages_at_times_of_their_own_have_no_place() -> None:
+    """The right words in the right order are not enough."""
+    case = told(9, 40, 0.0)
+    anyhow = case.message_ms + np.random.default_rng(9).uniform(-900, 900, case.message_ms.size)
+    order = np.argsort(anyhow)
+    assert find_places(case.message_codes[order], anyhow[order], case.codes, case.ripple_ms) == []
 
 
 def test_what_was_never_told_has_no_place() -> None:

@@ -16,15 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.io.table_pickle import read_table
-from raypipe.io.tables import Table
+from raypipe.io.tables import Pickled, Table
 
 # PyHipp sees a list of numbers as a list of numpy scalars, since hickle makes it from the array it stored.
 _SEQUENCES: dict[str, Callable[[Any], Any]] = {"list": list, "tuple": tuple, "set": set}
 _SCALARS: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "bool": bool, "complex": complex}
 
-
-class Pickled(bytes):
-    """A value that hickle had pickled and that is no table, as its pickle."""
+# What reading a file that is damaged, or that is none of hickle's, can raise.
+UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, SyntaxError, OverflowError)
 
 
 def is_hickle4(file: h5py.File) -> bool:
@@ -38,7 +37,7 @@ def is_hickle4(file: h5py.File) -> bool:
 def read_object(file: h5py.File, *, leave_out: Collection[str] = ()) -> Any:
     """Read the object in an open hickle-4 or hickle-5 file, without the fields to `leave_out`.
 
-    Raises ValueError (or KeyError) if the tree is not one that hickle makes.
+    Raises one of UNREADABLE if the tree is not one that hickle makes.
     """
     is_hickle4(file)
     return _value(file["data"], leave_out)
@@ -53,12 +52,9 @@ def field_node(file: h5py.File, name: str) -> h5py.Dataset | None:
 def write_pickle(file: h5py.File, name: str, parts: Sequence[bytes | NDArray[Any]]) -> None:
     """Put a pickle, given in parts, in place of the field `name` of an open hickle-5 file, as hickle keeps one.
 
-    hickle takes for a pickle what has no type. Parts that are arrays (n,) are written as they lie in memory. Raises
-    ValueError for a name that hickle does not give to a dataset.
+    hickle takes for a pickle what has no type. Parts that are arrays (n,) are written as they lie in memory.
     """
     label = f'"{name}"'
-    if label not in file["data"]:
-        raise ValueError(f"hickle keeps no field under the name {name!r}")
     old = file["data"][label].attrs
     place = [(key, old[key], old.get_id(key).dtype) for key in ("key_base_type", "key_idx")]
     del file["data"][label]
@@ -152,6 +148,9 @@ class _Content(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def tell(self) -> int:
+        return self._start
 
     def readinto(self, buffer: Any) -> int:
         into = np.frombuffer(buffer, np.uint8)[: self._node.size - self._start]

@@ -12,7 +12,7 @@ from typing import Any
 
 from raypipe.errors import FormatError, InputMissing, UsageError
 from raypipe.io.publish import write_whole
-from raypipe.io.tables import Table
+from raypipe.io.tables import Pickled, Table
 
 # Deepest first; the place in the list is how many components from the subject downwards a path keeps.
 _LEVELS = (
@@ -78,7 +78,7 @@ def save_object(path: Path, fields: Mapping[str, Any], *, token: str = "") -> No
     """Save the fields as a hickle-5 file: whole and on the disk, or not at all.
 
     A field that is a `Table` is a pandas Series or DataFrame to whoever loads the file with hickle, be it with pandas 3
-    or with 1.5. Raises WriteFailed; UsageError for a table inside a list or dict.
+    or with 1.5. `Pickled` is written as it is. Raises WriteFailed; UsageError for a table inside a list or dict.
     """
     write_whole(path, object_image(fields), token=token)
 
@@ -88,10 +88,13 @@ def object_image(fields: Mapping[str, Any]) -> bytes:
     import h5py
     import hickle
 
-    from raypipe.io.hickle_tree import Pickled, write_pickle
+    from raypipe.io.hickle_tree import write_pickle
     from raypipe.io.table_pickle import table_parts
 
     apart = {name: value for name, value in fields.items() if isinstance(value, Table | Pickled)}
+    for name in apart:
+        if "/" in name or "\\" in name:
+            raise UsageError(f"a field with a table in it cannot have the name {name!r}: it has a slash")
     with h5py.File("object.hkl", "w", driver="core", backing_store=False) as file:
         hickle.dump(unshared({**fields, **dict.fromkeys(apart)}), file)
         for name, value in apart.items():
@@ -105,19 +108,19 @@ def load_object(path: Path) -> dict[str, Any]:
     """Load the fields of an object written by hickle 5 or 4, in their order and with PyHipp's types.
 
     What hickle had pickled comes as a `Table` if it is a pandas Series or DataFrame of numbers, else as
-    `hickle_tree.Pickled` bytes; neither needs pandas, and nothing that a pickle names is called.
+    `Pickled` bytes; neither needs pandas, and nothing that a pickle names is called.
     Raises InputMissing if there is no such file, FormatError if it is damaged or is no saved object.
     """
     import h5py
 
-    from raypipe.io.hickle_tree import read_object
+    from raypipe.io.hickle_tree import UNREADABLE, read_object
 
     if not path.is_file():
         raise InputMissing(f"{path} is not there", hint="run the stage that makes it: see `raypipe plan`")
     try:
         with h5py.File(path, "r") as file:
             fields = read_object(file)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except UNREADABLE as error:
         raise FormatError(
             f"{path} is damaged, or was not written by hickle 4 or 5: {error}",
             hint="restore it from a copy; what raypipe can make again, it makes when the file is gone",
@@ -135,7 +138,7 @@ def unshared(value: Any) -> Any:
     """
     if type(value) is str:
         return sys.intern(value)
-    if isinstance(value, Table):
+    if isinstance(value, Table | Pickled):
         raise UsageError("a table can only be a field of its own, not part of a list or dict")
     if isinstance(value, Mapping):
         return {unshared(key): unshared(item) for key, item in value.items()}

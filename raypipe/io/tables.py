@@ -50,6 +50,10 @@ class Table:
         return pd.DataFrame(self.values, self.index, list(self.columns))
 
 
+class Pickled(bytes):
+    """A value of an object that hickle had pickled and that is no table, as its pickle."""
+
+
 def empty_frame() -> Table:
     """Make the DataFrame without rows and columns that PyHipp keeps in fields which a session does not have."""
     return Table(np.empty((0, 0)), columns=())

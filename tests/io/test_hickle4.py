@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from raypipe.errors import FormatError
-from raypipe.io.hickle_tree import Pickled
 from raypipe.io.objects import load_object
+from raypipe.io.tables import Pickled
 
 
 def put(group: h5py.Group, name: str, base_type: str, data: Any = None, **attrs: Any) -> h5py.Group | h5py.Dataset:

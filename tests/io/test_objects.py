@@ -118,6 +118,9 @@ LEAVES = (
     | st.none()
     | st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
     | st.lists(st.text("abc/", min_size=1, max_size=5), max_size=4)
+    | st.sampled_from(
+        [b"", b"bytes", "", 2**70, -(2**64), 1j, (), (None, "a"), [[], [()]], [(1.5, "a"), {"x": [None]}]]
+    )
     | st.builds(np.float64, st.floats(allow_nan=False))
     | st.builds(np.uint32, st.integers(0, 2**32 - 1))
     | hnp.arrays(
@@ -211,4 +214,34 @@ def test_load_refuses_a_cut_file(tmp_path: Path) -> None:
     save_object(path, {"data": np.zeros(1000)})
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(FormatError, match="object"):
+        load_object(path)
+
+
+def _no_type(file: h5py.File) -> None:
+    del file["data"].attrs["type"]
+
+
+def _wrong_type(file: h5py.File) -> None:
+    file['data/"x"'].attrs["type"] = 3
+
+
+def _no_place(file: h5py.File) -> None:
+    del file['data/"x"'].attrs["key_idx"]
+
+
+def _odd_name(file: h5py.File) -> None:
+    file.move('data/"x"', "data/a key")
+
+
+def _dangling_type(file: h5py.File) -> None:
+    del file["hickle_types_table"]
+
+
+@pytest.mark.parametrize("damage", [_no_type, _wrong_type, _no_place, _odd_name, _dangling_type])
+def test_load_refuses_a_damaged_tree(tmp_path: Path, damage: Any) -> None:
+    path = tmp_path / "object.hkl"
+    save_object(path, {"x": 1, "y": [1, "a"]})
+    with h5py.File(path, "r+") as file:
+        damage(file)
+    with pytest.raises(FormatError, match=r"object\.hkl is damaged"):
         load_object(path)

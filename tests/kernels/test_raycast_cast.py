@@ -79,16 +79,20 @@ def test_the_result_does_not_depend_on_the_samples_before_or_on_the_room():
     np.testing.assert_array_equal(whole[1], turned[1][::-1])
 
 
-def test_of_two_boxes_in_one_place_the_first_is_hit_whatever_was_hit_before():
+@pytest.mark.parametrize("other", ["wall_12", "wall_13"])  # of the same group, and of a later one
+def test_of_two_boxes_in_one_place_the_first_is_hit_whatever_was_hit_before(other):
     scene = kernel_scene("A")
     table = boxes("A")
-    first, last = table.names.index("wall_07"), table.names.index("wall_12")
-    bounds = scene.bounds.copy()
+    first, last = table.names.index("wall_07"), table.names.index(other)
+    bounds, groups, group = scene.bounds.copy(), scene.groups.copy(), table.groups[last]
     bounds[last] = bounds[first]
-    twice = Caster(Scene(bounds, scene.groups, scene.first, scene.grids, scene.edges), kernel_view(), disc(0, 1))
-    pose = (-12.0, 10.0, 0.0)  # before the first wall of the north side
-    objects, _, _ = cast(twice, np.tile([960.0, 200.0], (3, 1)), np.array([pose, pose, pose]))
-    assert objects.tolist() == [first] * 3
+    bounds[first, 1] = 2.5  # below that there is only the other
+    groups[group, :3] = np.minimum(groups[group, :3], bounds[last, :3])
+    groups[group, 3:] = np.maximum(groups[group, 3:], bounds[last, 3:])
+    twice = Caster(Scene(bounds, groups, scene.first, scene.grids, scene.edges), kernel_view(), disc(0, 1))
+    poses = np.tile((-12.0, 10.0, 0.0), (4, 1))  # before the first wall of the north side
+    objects, _, _ = cast(twice, np.array([[960.0, y] for y in (0, 540, 0, 540)]), poses)
+    assert objects.tolist() == [first, last, first, last]
 
 
 def test_cue_and_hint_hang_before_everything_that_is_not_nearer():

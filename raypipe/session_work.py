@@ -129,6 +129,7 @@ def _aligning_objects(tasks: Sequence[Task], config: Config, token: str) -> Iter
     )
     for number, task in enumerate(tasks):
         fields = aligned.unity if task.output == unity_path else aligned.eyelink
+        assert fields is not None
         yield _saved(task, fields, () if number else aligned.notes, token)
 
 

@@ -27,9 +27,9 @@ RAYPIPE = Path(sys.executable).parent / "raypipe"
 # All that may go amiss in one day without anybody's fault.
 HARD = SimulateSettings(
     channels=1,
-    seconds=40,
+    seconds=48,
     eye_seconds=4,
-    trials=8,
+    trials=11,
     sessions=2,
     seed=11,
     unity_ppm=100,

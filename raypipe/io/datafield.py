@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.errors import FormatError, InputMissing
-from raypipe.io.hickle_tree import field_node, read_object
+from raypipe.io.hickle_tree import UNREADABLE, field_node, read_object
 
 # Never "delete it": with its recording archived, an rplraw may be the only copy of the samples.
 RESTORE = "restore it, or the .ns5 that it is made from, from a copy"
@@ -76,5 +76,5 @@ def open_data(path: Path) -> DataField:
             if offset is not None and offset + node.nbytes > path.stat().st_size:
                 raise ValueError("it ends before its last sample")
             return DataField(path, node.shape[0], rate_hz, fields, node.name, node.dtype.str, offset)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except UNREADABLE as error:
         raise FormatError(f"{path} is not a whole channel: {error}", hint=RESTORE) from error

@@ -16,10 +16,10 @@ from raypipe.stages.rplparallel import START_WORDS
 
 @dataclass(frozen=True)
 class Aligned:
-    """The fields of both objects, and notes."""
+    """The fields of both objects (None: there was none), and notes."""
 
-    unity: dict[str, Any]
-    eyelink: dict[str, Any]
+    unity: dict[str, Any] | None
+    eyelink: dict[str, Any] | None
     notes: tuple[str, ...]
 
 
@@ -32,9 +32,12 @@ class _Events:
 
 
 def align(
-    unity: Mapping[str, Any], eyelink: Mapping[str, Any], rplparallel: Mapping[str, Any], settings: Aligning
+    unity: Mapping[str, Any] | None,
+    eyelink: Mapping[str, Any] | None,
+    rplparallel: Mapping[str, Any],
+    settings: Aligning,
 ) -> Aligned:
-    """Put both objects on Ripple's clock, on which every marker is at its own time exactly.
+    """Put both objects, or the one that there is, on Ripple's clock, on which every marker is at its own time exactly.
 
     Of Unity `unityTime` (and with it `unityTrialTime` and column 1 of `unityData`), of the eye `timestamps` and the
     starts and ends in `fix_times` are mapped piecewise linearly between markers, in float64 s. Afterwards
@@ -51,16 +54,23 @@ def align(
     or if markers do not follow each other in time.
     """
     ripple = _ripple_events(rplparallel)
-    frames = _unity_events(unity)
-    samples = _eye_events(eyelink)
+    frames = _unity_events(unity) if unity is not None else None
+    samples = _eye_events(eyelink) if eyelink is not None else None
     kept = _trials_of_unity(unity, ripple, frames, samples)
-    of_unity = _Events(ripple.markers[kept], ripple.start)
-    unity_clock, unity_notes = _clock(frames, of_unity, "Unity's log", settings)
-    eye_clock, eye_notes = _clock(samples, ripple, "the eye data", settings)
-    doubtful = np.ones(len(ripple.markers), np.bool_)
-    doubtful[kept] = _doubtful(frames, of_unity, unity_clock, unity, settings) | _other_words(unity, rplparallel, kept)
-    doubtful |= _doubtful(samples, ripple, eye_clock, eyelink, settings)
-    notes = [*unity_notes, *eye_notes]
+    doubtful = np.zeros(len(ripple.markers), np.bool_)
+    on_unity = on_eye = None
+    notes: list[str] = []
+    if unity is not None and frames is not None:
+        of_unity = _Events(ripple.markers[kept], ripple.start)
+        clock, notes = _clock(frames, of_unity, "Unity's log", settings)
+        on_unity = _unity_on(clock, unity)
+        doubtful[:] = True
+        doubtful[kept] = _doubtful(frames, of_unity, clock, unity, settings) | _other_words(unity, rplparallel, kept)
+    if eyelink is not None and samples is not None:
+        clock, of_clock = _clock(samples, ripple, "the eye data", settings)
+        notes += of_clock
+        on_eye = _eye_on(clock, eyelink)
+        doubtful |= _doubtful(samples, ripple, clock, eyelink, settings)
     if doubtful.any():
         trials = ", ".join(str(trial + 1) for trial in np.flatnonzero(doubtful)[:8])
         notes.append(
@@ -69,8 +79,8 @@ def align(
             + (", ..." if np.count_nonzero(doubtful) > 8 else "")
         )
     return Aligned(
-        {**_unity_on(unity_clock, unity), "doubtfulTrials": doubtful[kept]},
-        {**_eye_on(eye_clock, eyelink), "doubtfulTrials": doubtful},
+        None if on_unity is None else {**on_unity, "doubtfulTrials": doubtful[kept]},
+        None if on_eye is None else {**on_eye, "doubtfulTrials": doubtful},
         tuple(notes),
     )
 
@@ -113,19 +123,25 @@ def _eye_rows(eyelink: Mapping[str, Any]) -> NDArray[np.int64]:
     return rows
 
 
-def _trials_of_unity(unity: Mapping[str, Any], ripple: _Events, frames: _Events, samples: _Events) -> NDArray[np.int64]:
+def _trials_of_unity(
+    unity: Mapping[str, Any] | None, ripple: _Events, frames: _Events | None, samples: _Events | None
+) -> NDArray[np.int64]:
     """Tell which trials of Ripple's Unity's are (T_unity,): all, or those whose `timeStamps` the object holds."""
-    n_ripple, n_unity, n_eye = (len(events.markers) for events in (ripple, frames, samples))
-    if n_ripple == n_unity == n_eye:
-        return np.arange(n_ripple)
-    stamps = np.asarray(unity["timeStamps"][0])
-    if n_ripple == n_eye and stamps.shape == frames.markers.shape:
-        rows = np.searchsorted(ripple.markers[:, 0], stamps[:, 0]).clip(max=n_ripple - 1)
-        if np.array_equal(ripple.markers[rows], stamps):
-            return rows
+    counts = {"Ripple": len(ripple.markers)}
+    counts |= {"Unity's log": len(frames.markers)} if frames else {}
+    counts |= {"the eye data": len(samples.markers)} if samples else {}
+    if len(set(counts.values())) == 1:
+        return np.arange(len(ripple.markers))
+    if unity is not None and frames and counts.get("the eye data", counts["Ripple"]) == counts["Ripple"]:
+        stamps = np.asarray(unity["timeStamps"][0])
+        if stamps.shape == frames.markers.shape:
+            rows = np.searchsorted(ripple.markers[:, 0], stamps[:, 0]).clip(max=counts["Ripple"] - 1)
+            if np.array_equal(ripple.markers[rows], stamps):
+                return rows
+    told = ", ".join(f"{what} has {n}" for what, n in counts.items())
     raise FormatError(
-        f"Ripple has {n_ripple} trials, Unity's log {n_unity} and the eye data {n_eye}: they cannot be aligned",
-        hint="are the logs those of this session? Make the three objects again from the same session's files",
+        f"the numbers of trials differ: {told}; they cannot be aligned",
+        hint="are these files of the same session? Make the objects again from its own files",
     )
 
 

@@ -285,7 +285,7 @@ def test_wrong_numbers_of_trials(which: str) -> None:
     else:
         rplparallel["timeStamps"] = rplparallel["timeStamps"][:-1]
     counts = {"unity": (6, 5, 6), "eyelink": (6, 6, 5), "rplparallel": (5, 6, 6)}[which]
-    with pytest.raises(FormatError, match="Ripple has {} trials, Unity's log {} and the eye data {}".format(*counts)):
+    with pytest.raises(FormatError, match="Ripple has {}, Unity's log has {}, the eye data has {};".format(*counts)):
         align(unity, eyelink, rplparallel, ALIGNING)
 
 
@@ -376,3 +376,15 @@ def test_what_pyhipp_aligned_is_aligned_again_and_exactly() -> None:
     assert np.array_equal(times[marker_rows(result.eyelink)], rplparallel["timeStamps"])
     assert np.all(np.diff(times) >= 0) and np.abs(times - eyelink["timestamps"].values).max() < 0.012
     assert not result.unity["doubtfulTrials"].any()
+
+
+def test_each_object_is_aligned_alone_as_it_is_beside_the_other() -> None:
+    day = simulated(trials=4, seconds=20)
+    unity, eyelink, rplparallel = unity_of(day), eyelink_of(day), rplparallel_of(day)
+    both = align(unity, eyelink, rplparallel, ALIGNING)
+    without_eye, without_unity = (
+        align(unity, None, rplparallel, ALIGNING),
+        align(None, eyelink, rplparallel, ALIGNING),
+    )
+    assert without_eye.eyelink is None and without_unity.unity is None
+    assert unlike(without_eye.unity, both.unity) == unlike(without_unity.eyelink, both.eyelink) == []

@@ -31,6 +31,11 @@ CODES = np.array([[11, 21, 31], [14, 24, 44]])
 FRAME = 0.03
 
 
+def frame(values: Any) -> Table:
+    """Make a table of columns 0, 1, ..."""
+    return Table(values, tuple(range(values.shape[1])))
+
+
 def session(scene_revision: scene.Revision = "A", n: int = N) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """Give each test a session of its own."""
     return deepcopy(made_session(scene_revision, n))
@@ -77,9 +82,9 @@ def made_session(scene_revision: scene.Revision, n: int) -> tuple[dict[str, Any]
     }
     eyelink = {
         "timestamps": Table(seconds, name=None),
-        "eye_pos": Table(gaze, ("gx_left", "gy_left")),
-        "trial_timestamps": Table(EVENTS / 1000, (0, 1, 2)),
-        "trial_codes": Table(CODES.astype(float), (0, 1, 2)),
+        "eye_pos": frame(gaze),
+        "trial_timestamps": frame(EVENTS / 1000),
+        "trial_codes": frame(CODES.astype(float)),
         "samplingRate": 1000,
     }
     return unity, eyelink, (pose, target)
@@ -111,7 +116,7 @@ def run(folder: Path, unity: Any, eyelink: Any, **settings: Any) -> tuple[list[l
 @pytest.mark.parametrize("revision", ["A", "C"])
 def test_planted_targets_are_found_for_every_sample_that_is_on_one(tmp_path: Path, revision: scene.Revision) -> None:
     unity, eyelink, (pose, target) = session(revision)
-    eyelink["trial_codes"] = Table(CODES, (0, 1, 2))
+    eyelink["trial_codes"] = frame(CODES)
     rows, _, notes = run(tmp_path, unity, eyelink, scene=revision)
     assert notes == ()
     assert len(rows) == 1700 + 1000 + 1 - 100
@@ -137,11 +142,11 @@ def test_cue_and_hint_are_seen_while_they_are_shown(tmp_path: Path) -> None:
     unity, eyelink, (pose, _) = session()
     middle = np.tile((960.0, 540.0), (N, 1))
     top = np.tile((960.0, 30.0), (N, 1))
-    eyelink["eye_pos"] = Table(middle)
+    eyelink["eye_pos"] = frame(middle)
     rows, bins, _ = run(tmp_path, unity, eyelink, radius=0)
     seen = 100 + np.flatnonzero([row[2] == "CueImage" for row in rows])
     assert seen.tolist() == [*range(100, 400), *range(1000, 1300)]
-    eyelink["eye_pos"] = Table(top)
+    eyelink["eye_pos"] = frame(top)
     rows, bins, _ = run(tmp_path, unity, eyelink, radius=0)
     seen = 100 + np.flatnonzero([row[2] == "HintImage" for row in rows])
     assert seen.tolist() == [*range(400, 900), *range(1300, 1700)]
@@ -176,7 +181,7 @@ def test_the_offset_on_a_face_is_seen_from_before_it(tmp_path: Path) -> None:
         data[:, 2:4] = centre[[0, 2]] + 2 * facing
         data[:, 4] = np.degrees(np.arctan2(-facing[0], -facing[1]))
         point = centre + 0.5 * np.array([right[0], 0.4, right[1]])
-        eyelink["eye_pos"] = Table(np.tile(camera.project([point], data[0, 2:5]), (N, 1)))
+        eyelink["eye_pos"] = frame(np.tile(camera.project([point], data[0, 2:5]), (N, 1)))
         rows, _, _ = run(tmp_path, unity, eyelink)
         assert rows[-1][2] == name
         np.testing.assert_allclose(np.array(rows[-1][9:12], float), point, atol=1e-5)
@@ -200,7 +205,7 @@ def test_events_on_one_sample_are_not_lost(tmp_path: Path) -> None:
     unity, eyelink, _ = session()
     events = EVENTS.copy()
     events[0, 1] = events[0, 0]
-    eyelink["trial_timestamps"] = Table(events / 1000)
+    eyelink["trial_timestamps"] = frame(events / 1000)
     unity["unityTriggers"][0][0, 1] = unity["unityTriggers"][0][0, 0]
     rows, _, _ = run(tmp_path, unity, eyelink)
     assert rows[0][17].removeprefix("F") == "1121"
@@ -227,7 +232,7 @@ def test_bins_are_once_a_sample_in_the_order_of_samples(tmp_path: Path) -> None:
 
 def test_a_gaze_beyond_the_screen_has_bins_and_no_object(tmp_path: Path) -> None:
     unity, eyelink, _ = session()
-    eyelink["eye_pos"] = Table(np.tile((1920.5, 540.0), (N, 1)))
+    eyelink["eye_pos"] = frame(np.tile((1920.5, 540.0), (N, 1)))
     rows, bins, notes = run(tmp_path, unity, eyelink)
     assert all(row[2] == "Sample Ignored" and row[3:5] == ["1920.5", "540"] for row in rows)
     assert len(bins) >= 0.9 * len(rows)
@@ -236,7 +241,7 @@ def test_a_gaze_beyond_the_screen_has_bins_and_no_object(tmp_path: Path) -> None
 
 def test_no_gaze_at_all_gives_whole_files_and_a_note(tmp_path: Path) -> None:
     unity, eyelink, _ = session()
-    eyelink["eye_pos"] = Table(np.full((N, 2), np.nan))
+    eyelink["eye_pos"] = frame(np.full((N, 2), np.nan))
     rows, bins, notes = run(tmp_path, unity, eyelink)
     assert len(rows) == 2601 and all(row[2] == "Sample Ignored" for row in rows)
     assert bins.shape == (0, 2)
@@ -259,8 +264,8 @@ def test_a_trial_that_the_eye_tracker_missed_shows_no_cue(tmp_path: Path) -> Non
     unity, eyelink, _ = session()
     stamps = EVENTS / 1000
     stamps[1, 1] = np.nan
-    eyelink["trial_timestamps"] = Table(stamps)
-    eyelink["eye_pos"] = Table(np.tile((960.0, 540.0), (N, 1)))
+    eyelink["trial_timestamps"] = frame(stamps)
+    eyelink["eye_pos"] = frame(np.tile((960.0, 540.0), (N, 1)))
     rows, _, notes = run(tmp_path, unity, eyelink)
     assert len(rows) == 900 - 100 + 1000 + 1
     assert sum(row[2] == "CueImage" for row in rows) == 300
@@ -291,12 +296,12 @@ def test_the_same_bytes_every_time_and_the_last_sample_of_a_short_recording(tmp_
 BREAKS: dict[str, tuple[Any, str]] = {
     "unaligned": (lambda u, e: u["unityTime"].__setitem__(0, u["unityTime"][0] - 2.0), "2.000 s apart"),
     "no codes": (lambda u, e: e.pop("trial_codes"), "no trial_codes"),
-    "odd code": (lambda u, e: e.__setitem__("trial_codes", Table(CODES + np.array([[0, 0, 0], [0, 50, 0]]))), "trial 2 has the codes"),
-    "no trial": (lambda u, e: e.__setitem__("trial_timestamps", Table(np.full((2, 3), np.nan))), "not one trial"),
+    "odd code": (lambda u, e: e.__setitem__("trial_codes", frame(CODES + np.array([[0, 0, 0], [0, 50, 0]]))), "trial 2 has the codes"),
+    "no trial": (lambda u, e: e.__setitem__("trial_timestamps", frame(np.full((2, 3), np.nan))), "not one trial"),
     "fewer triggers": (lambda u, e: u.__setitem__("unityTriggers", [u["unityTriggers"][0][:1]]), "2 trials"),
-    "short gaze": (lambda u, e: e.__setitem__("eye_pos", Table(np.zeros((5, 2)))), "positions of the eye"),
+    "short gaze": (lambda u, e: e.__setitem__("eye_pos", frame(np.zeros((5, 2)))), "positions of the eye"),
     "backwards": (lambda u, e: e["timestamps"].values.__setitem__(1500, 0.0), "do not increase"),
-    "events beyond": (lambda u, e: e.__setitem__("trial_timestamps", Table(EVENTS / 500)), "not in order within"),
+    "events beyond": (lambda u, e: e.__setitem__("trial_timestamps", frame(EVENTS / 500)), "not in order within"),
     "no frames": (lambda u, e: u.__setitem__("unityData", [np.zeros((0, 7))]), "unity object has"),
     "trigger beyond": (lambda u, e: u["unityTriggers"][0].__setitem__((1, 2), 9999), "beyond its"),
 }  # fmt: skip

@@ -15,6 +15,8 @@ TAIL_SAMPLES = 1000
 """Samples after the end of the last trial that are cast too."""
 NO_IMAGE, CUE, HINT = 0, 1, 2
 ALIGNED_WITHIN_SECONDS = 1.0
+LAST_POSE_SECONDS = 1.0
+"""The pose of Unity's last frame is taken for this long; later, and before its first, nobody knows where the animal is."""
 _PHASES = (1, 2, 3, 4)  # tens of the marker words: cue on, cue off, end, timed out
 
 
@@ -22,7 +24,7 @@ _PHASES = (1, 2, 3, 4)  # tens of the marker words: cue on, cue off, end, timed 
 class Block:
     """Samples that follow each other.
 
-    `milliseconds` int64 (n,); `gaze` float64 (n, 2) px; `poses` float64 (n, 3): x, z, heading in degrees; `shown` int64
+    `milliseconds` int64 (n,); `gaze` float64 (n, 2) px; `poses` float64 (n, 3): x, z, heading in degrees, NaN where Unity had no log; `shown` int64
     (n,): NO_IMAGE, CUE or HINT; `codes` int64 (n,): marker words of the sample, behind one another if there are
     several, 0 if none; `is_frame_end` bool (n,): the last sample of a Unity frame; `is_doubtful` bool (n,): of a trial
     whose clocks do not agree.
@@ -64,14 +66,17 @@ class GazeSession:
         is_frame_end = np.zeros(len(samples), np.bool_)
         is_frame_end[: len(rows) - 1] = rows[1:] != rows[:-1]
         indices = np.arange(start, stop)
+        poses = self.unity_poses[rows[: len(samples)]]
+        times = self.seconds[start:stop]
+        poses[(times < self.unity_time[0]) | (times > self.unity_time[-1] + LAST_POSE_SECONDS)] = np.nan
         # Cue on, cue off and end follow each other, so that the events up to a sample tell in which phase of which
         # trial it is.
         past = np.searchsorted(self.event_samples.ravel(), indices, side="right")
         trial, phase = (past - 1) // 3, (past - 1) % 3
         return Block(
-            np.rint(1000 * self.seconds[start:stop]).astype(np.int64),
+            np.rint(1000 * times).astype(np.int64),
             self.gaze[start:stop],
-            self.unity_poses[rows[: len(samples)]],
+            poses,
             np.where(past > 0, np.array([CUE, HINT, NO_IMAGE])[phase], NO_IMAGE),
             self._codes(start, stop),
             is_frame_end,
@@ -100,15 +105,14 @@ def gaze_session(unity: Mapping[str, Any], eyelink: Mapping[str, Any]) -> GazeSe
     if unity_data.ndim != 2 or unity_data.shape[1] < 5 or len(unity_time) != len(unity_data) + 1 or len(unity_data) < 1:
         raise _wrong(f"the unity object has {unity_data.shape} data and {unity_time.shape} times")
     trials, events, codes = _trials(eyelink, len(seconds))
-    doubtful = np.ravel(unity.get("doubtfulTrials", np.zeros(len(trials)))).astype(np.bool_)
-    triggers = _array(unity, "unity", "unityTriggers").astype(np.int64)
-    if triggers.shape != (len(trials), 3) or doubtful.shape != trials.shape:
-        raise _wrong(f"the unity object has {triggers.shape} triggers, the eyelink object {len(trials)} trials")
-    if triggers.min() < 0 or triggers.max() >= len(unity_data):
-        raise _wrong(f"the unity object has triggers beyond its {len(unity_data)} rows")
+    # The eye's, if both have them: Unity's object may lack trials.
+    doubtful = np.ravel(eyelink.get("doubtfulTrials", unity.get("doubtfulTrials", np.zeros(len(trials)))))
+    if doubtful.shape != trials.shape:
+        raise _wrong(f"{len(doubtful)} trials of {len(trials)} are called doubtful or not")
+    doubtful = doubtful.astype(np.bool_)
     known = events[:, 0] >= 0
+    _check_clocks(seconds[events], known, _trigger_times(unity, unity_time, len(trials)))
     events = events[known]
-    _check_clocks(seconds[events] - unity_time[triggers[known] + 1])
     samples = range(int(events[0, 0]), min(int(events[-1, 2]) + TAIL_SAMPLES + 1, len(seconds)))
     _check_times(seconds[samples.start : samples.stop], unity_time)
     lost = ", ".join(str(trial) for trial in trials[~known])
@@ -158,10 +162,28 @@ def _trials(
     return np.arange(1, len(stamps) + 1), events, np.where(known[:, None], codes, 0).astype(np.int64)
 
 
-def _check_clocks(apart_seconds: NDArray[np.float64]) -> None:
+def _trigger_times(unity: Mapping[str, Any], unity_time: NDArray[np.float64], n_trials: int) -> NDArray[np.float64]:
+    triggers = _array(unity, "unity", "unityTriggers")
+    if triggers.ndim != 2 or triggers.shape[1] != 3 or not 0 < len(triggers) <= n_trials:
+        raise _wrong(f"the unity object has {triggers.shape} triggers, the eyelink object {n_trials} trials")
+    if not (triggers.min() >= 0 and triggers.max() < len(unity_time) - 1):
+        raise _wrong(f"the unity object has triggers beyond its {len(unity_time) - 1} rows")
+    return unity_time[triggers.astype(np.int64) + 1]
+
+
+def _check_clocks(
+    event_times: NDArray[np.float64], known: NDArray[np.bool_], trigger_times: NDArray[np.float64]
+) -> None:
     """Refuse objects on clocks of their own: every gaze would be cast from a wrong place."""
-    apart = float(np.median(np.abs(apart_seconds)))
-    if not apart < ALIGNED_WITHIN_SECONDS:
+    if len(trigger_times) == len(event_times):
+        away, most = event_times[known] - trigger_times[known], ALIGNED_WITHIN_SECONDS
+    else:  # of a session of which Unity lacks trials, each of its triggers must be one of the eye's
+        events = np.sort(event_times[known].ravel())
+        after = np.clip(np.searchsorted(events, trigger_times), 1, events.size - 1)
+        away = np.minimum(np.abs(events[after] - trigger_times), np.abs(events[after - 1] - trigger_times))
+        most = ALIGNED_WITHIN_SECONDS / 10
+    apart = float(np.median(np.abs(away)))
+    if not apart < most:
         raise FormatError(
             f"the clocks of the unity and the eyelink object are {apart:.3f} s apart",
             hint="cast aligned objects: run the stage aligning_objects first",

@@ -272,6 +272,31 @@ def test_a_trial_that_the_eye_tracker_missed_shows_no_cue(tmp_path: Path) -> Non
     assert notes == ("the eye tracker has not all events of trials 2: no cue or hint is seen in them",)
 
 
+def test_where_unity_lacks_a_trial_its_samples_are_ignored(tmp_path: Path) -> None:
+    """Unity's log ends between the trials: its object holds one of them, the eye's both and which are doubtful."""
+    unity, eyelink, _ = session()
+    rows_kept = int(unity["unityTriggers"][0][0, 2]) + 2
+    unity["unityData"], unity["unityTime"] = (
+        [unity["unityData"][0][:rows_kept]],
+        [unity["unityTime"][0][: rows_kept + 1]],
+    )
+    unity["unityTriggers"], unity["doubtfulTrials"] = [unity["unityTriggers"][0][:1]], np.array([False])
+    eyelink["doubtfulTrials"] = np.array([False, True])
+    rows, _, notes = run(tmp_path, unity, eyelink)
+    last = int(np.flatnonzero([row[2] != "Sample Ignored" for row in rows])[-1])
+    assert rows[last][5] != "NaN"
+    seconds = FIRST_SECOND + np.arange(100, 2701) / 1000
+    late = seconds > unity["unityTime"][0][-1] + 1
+    assert late.any() and all(
+        row[5] == "NaN" and row[2] == "Sample Ignored" for row, is_late in zip(rows, late, strict=True) if is_late
+    )
+    assert all(row[5] != "NaN" for row, is_late in zip(rows, late, strict=True) if not is_late)
+    assert notes == ("700 samples of doubtful trials were ignored (trials 2)",)
+    unity["unityTime"][0] += 0.4
+    with pytest.raises(FormatError, match=r"0.\d+ s apart"):
+        run(tmp_path, unity, eyelink)
+
+
 def test_the_files_do_not_depend_on_the_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unity, eyelink, _ = session()
     cast_session(unity, eyelink, Raycast(radius=20), tmp_path / "a.csv", tmp_path / "a.hdf")
@@ -298,7 +323,7 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "no codes": (lambda u, e: e.pop("trial_codes"), "no trial_codes"),
     "odd code": (lambda u, e: e.__setitem__("trial_codes", frame(CODES + np.array([[0, 0, 0], [0, 50, 0]]))), "trial 2 has the codes"),
     "no trial": (lambda u, e: e.__setitem__("trial_timestamps", frame(np.full((2, 3), np.nan))), "not one trial"),
-    "fewer triggers": (lambda u, e: u.__setitem__("unityTriggers", [u["unityTriggers"][0][:1]]), "2 trials"),
+    "no triggers": (lambda u, e: u.__setitem__("unityTriggers", [u["unityTriggers"][0][:0]]), "2 trials"),
     "short gaze": (lambda u, e: e.__setitem__("eye_pos", frame(np.zeros((5, 2)))), "positions of the eye"),
     "backwards": (lambda u, e: e["timestamps"].values.__setitem__(1500, 0.0), "do not increase"),
     "events beyond": (lambda u, e: e.__setitem__("trial_timestamps", frame(EVENTS / 500)), "not in order within"),

@@ -15,8 +15,8 @@ import trimesh
 from trimesh.ray import ray_pyembree
 
 from bench.machine import machine
-from kernels.raycast import Caster, Hits, disc
-from kernels.rows import NUMBERS, pack_names, room_for, write_rows
+from kernels.gaze.raycast import Caster, Hits, disc
+from kernels.gaze.rows import NUMBERS, pack_names, room_for, write_rows
 from raypipe.config import Raycast
 from raypipe.io.tables import Table
 from raypipe.stages import camera

@@ -40,7 +40,7 @@ def fingerprint() -> str:
     numba itself only notices changes of a kernel's own file, not of the intrinsics that the kernel calls.
     """
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 

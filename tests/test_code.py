@@ -96,6 +96,7 @@ DECIDE_NOTHING = {
     "raypipe.config": "its values are in the key, as parameters",
     "raypipe.day": "which files are read is in the key, as inputs; where files go is their names",
     "raypipe.plan": "what is made, not how",
+    "raypipe.tasks": "what is made, not how",
     "raypipe.stages": "the list itself",
     "raypipe.stages.parameters": "refuses parameters before anything is made",
 }
@@ -109,17 +110,43 @@ def test_all_code_that_decides_bytes_is_in_the_version(stage: Stage) -> None:
 
 
 def imported_by(stage: Stage) -> set[str]:
-    """Return all modules of ours that making the stage's files imports, directly or not."""
-    # `passes` makes what is made of whole sessions from the .nev itself, and hands channels on to others. It knows all
-    # stages, and each counts for itself.
-    found = {"raypipe.passes"}
-    others = [name for name in imports("raypipe.passes") if not name.startswith("raypipe.stages.")]
-    waiting = [f"raypipe.stages.{stage.name}", *(others if stage.level == "channel" else ["raypipe.io.nev"])]
+    """Return all modules of ours that making the stage's files imports, directly or not.
+
+    `passes` and `session_work` know all stages, and each stage counts for itself: of them it is what they use for it.
+    """
+    if stage.level == "channel":
+        found = {"raypipe.passes"}
+        others = [name for name in imports("raypipe.passes") if not name.startswith("raypipe.stages.")]
+        waiting = [f"raypipe.stages.{stage.name}", *others]
+    else:
+        found = {"raypipe.session_work"}
+        waiting = sorted(used_by_maker(stage.name))
     while waiting:
         module = waiting.pop()
         if module not in found:
             found.add(module)
             waiting += [] if module in DECIDE_NOTHING else imports(module)
+    return found
+
+
+def used_by_maker(stage: str) -> set[str]:
+    """Return the modules whose names the stage's function in `session_work` uses, and the functions that it calls."""
+    tree = ast.parse(source_of("raypipe.session_work").read_text(encoding="utf-8"))
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    origins: dict[str, str] = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("raypipe"):
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                origins[alias.name] = inner if source_of(inner).exists() else str(node.module)
+    found: set[str] = set()
+    waiting, seen = [f"_{stage}"], set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        names = {node.id for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
+        found |= {origins[each] for each in names & origins.keys()}
+        waiting += [each for each in names & functions.keys() if each not in seen]
     return found
 
 
@@ -137,9 +164,12 @@ def imports(module: str) -> set[str]:
 
 
 def modules_of(name: str) -> Iterator[str]:
-    """Yield the module itself, or with the package `kernels` all of it: its modules are one program."""
-    if name.split(".")[0] == "kernels":
-        yield from (f"kernels.{path.stem}" for path in ROOT.glob("kernels/*.py"))
+    """Yield the module itself, or of a package of kernels all its modules: they are one program."""
+    if name.startswith("kernels.") and name.count(".") == 2:
+        name = name.rpartition(".")[0]
+    package = ROOT.joinpath(*name.split("."))
+    if name.split(".")[0] == "kernels" and package.is_dir():
+        yield from (f"{name}.{path.stem}" for path in package.glob("*.py"))
     else:
         yield name
 

@@ -13,11 +13,20 @@ from raypipe.errors import UsageError
 from raypipe.io.objects import object_name
 
 # Changing one of these makes again what was made with it; tests/test_code.py compares them with what is imported.
-_OBJECTS = ("raypipe.passes", "raypipe.io.objects", "raypipe.io.hickle_tree", "raypipe.io.publish")
+_OBJECTS = (
+    "raypipe.io.objects",
+    "raypipe.io.hickle_tree",
+    "raypipe.io.inert_pickle",
+    "raypipe.io.pandas_pickle",
+    "raypipe.io.publish",
+    "raypipe.io.table_pickle",
+    "raypipe.io.tables",
+)
 _EVENTS = ("raypipe.io.nev", "raypipe.io.ripple")
 _SAMPLES = (
     "kernels",
     "raypipe.channels",
+    "raypipe.passes",
     "raypipe.recording",
     "raypipe.sources",
     "raypipe.stages.channel",
@@ -32,13 +41,61 @@ _SAMPLES = (
     *_EVENTS,
     *_OBJECTS,
 )
-_UNITY = ("raypipe.stages.unity", "raypipe.stages.maze", "raypipe.io.unity_log", *_OBJECTS)
-_EYES = ("raypipe.stages.edfsplit", "raypipe.io.eye", "raypipe.io.eye_files", *_OBJECTS)
-_ALIGNING = ("raypipe.stages.aligning_objects", *_OBJECTS)
-_RAYCAST = ("raypipe.stages.raycast", "kernels", *_OBJECTS)
-_UMAZE = ("raypipe.stages.umaze", *_OBJECTS)
-_PICTURE = ("raypipe.stages.picture", *_OBJECTS)
 _FILTERS = ("raypipe.stages.filtered", "raypipe.stages.design", *_SAMPLES)
+_OF_SESSIONS = ("raypipe.session_work", *_OBJECTS)
+_MARKERS = ("raypipe.stages.rplparallel", *_EVENTS, *_OF_SESSIONS)
+_UNITY = (
+    "raypipe.stages.unity",
+    "raypipe.stages.unity_trials",
+    "raypipe.stages.maze",
+    "raypipe.stages.rplparallel",
+    "raypipe.io.unity_log",
+    *_OF_SESSIONS,
+)
+_EYES = (
+    "raypipe.stages.edfsplit",
+    "raypipe.stages.calibration",
+    "raypipe.stages.eye_matching",
+    "raypipe.stages.eye_sessions",
+    "raypipe.stages.eye_trials",
+    "raypipe.stages.eyelink_fields",
+    "raypipe.stages.rplparallel",
+    "raypipe.io.eye",
+    "raypipe.io.eye_choice",
+    "raypipe.io.eye_files",
+    "raypipe.io.columns",
+    "raypipe.io.european_edf",
+    "raypipe.io.eyelink_edf",
+    "raypipe.io.eyelink_library",
+    "raypipe.io.eyelink_text",
+    *_OF_SESSIONS,
+)
+_ALIGNING = (
+    "raypipe.stages.aligning_objects",
+    "raypipe.stages.clock_map",
+    "raypipe.stages.rplparallel",
+    *_OF_SESSIONS,
+)
+_RAYCAST = (
+    "kernels.gaze",
+    "kernels.compile",
+    "raypipe.stages.raycast",
+    "raypipe.stages.raycast_files",
+    "raypipe.stages.bins",
+    "raypipe.stages.camera",
+    "raypipe.stages.gaze",
+    "raypipe.stages.scene",
+    *_OF_SESSIONS,
+)
+_UMAZE = ("raypipe.stages.umaze", *_OF_SESSIONS)
+_PICTURE = (
+    "raypipe.stages.picture",
+    "raypipe.stages.maze",
+    "raypipe.stages.maze_panels",
+    "raypipe.stages.scene",
+    "raypipe.io.gaze_bins",
+    *_OF_SESSIONS,
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +135,7 @@ class Stage:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("rplparallel", ("rplparallel",), "session", ("*.nev",), ("raypipe.stages.rplparallel", *_EVENTS, *_OBJECTS)),
+    Stage("rplparallel", ("rplparallel",), "session", ("*.nev",), _MARKERS),
     Stage("rplsplit", ("rplraw",), "channel", ("*.ns5", "*.nev"), _SAMPLES),
     Stage("rpllfp", ("rpllfp",), "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rpllfp", *_FILTERS), "rpllfp"),
     Stage("rplhighpass", ("rplhighpass",), "channel", ("*.ns5", "rplraw"), ("raypipe.stages.rplhighpass", *_FILTERS), "rplhighpass"),

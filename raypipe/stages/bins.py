@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernels.raycast import Scene
+from kernels.gaze.raycast import Scene
 from raypipe.stages.scene import FACES, GEOMETRY, PILLARS, Revision, boxes
 
 BIN_M = 0.625

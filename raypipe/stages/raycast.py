@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.raycast import Caster, Hits, View, disc
-from kernels.rows import LEADING, NUMBERS, pack_names, room_for, write_rows
+from kernels.gaze.raycast import Caster, Hits, View, disc
+from kernels.gaze.rows import LEADING, NUMBERS, pack_names, room_for, write_rows
 from raypipe.config import Raycast
 from raypipe.stages import camera
 from raypipe.stages.bins import kernel_scene

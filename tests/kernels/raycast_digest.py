@@ -6,7 +6,7 @@ import sys
 import numpy as np
 from raycast_twins import cast, caster, random_gaze
 
-from kernels.rows import write_numbers
+from kernels.gaze.rows import write_numbers
 
 
 def main() -> None:

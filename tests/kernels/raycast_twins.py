@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.raycast import Caster, Hits, disc
+from kernels.gaze.raycast import Caster, Hits, disc
 from raypipe.stages import camera
 from raypipe.stages.bins import kernel_scene
 from raypipe.stages.raycast import kernel_view

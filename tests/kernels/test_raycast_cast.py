@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from raycast_twins import cast, caster, nearest_boxes, random_gaze
 
-from kernels.raycast import NOTHING, Caster, Hits, Scene, disc
+from kernels.gaze.raycast import NOTHING, Caster, Hits, Scene, disc
 from raypipe.stages import camera
 from raypipe.stages.bins import kernel_scene
 from raypipe.stages.raycast import kernel_view

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kernels.rows import LEADING, NUMBERS, pack_names, room_for, write_numbers, write_rows
+from kernels.gaze.rows import LEADING, NUMBERS, pack_names, room_for, write_numbers, write_rows
 
 SEVEN = Context(prec=7, rounding=ROUND_HALF_UP)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from kernels.raycast import Caster, Hits, disc
+from kernels.gaze.raycast import Caster, Hits, disc
 from raypipe.stages.bins import kernel_scene
 from raypipe.stages.raycast import kernel_view
 from raypipe.stages.scene import GEOMETRY, Revision

@@ -23,17 +23,24 @@ _SESSION_WORKER = 110 * MB
 FILE_BYTES = 600_000
 """An open output: the stage of its next write, and its fields, waiting for the end."""
 _SESSION_NEEDS = {
-    "rplparallel": (_SESSION_WORKER, 0.0),
-    "unity": (_SESSION_WORKER, 10.0),
-    "edfsplit": (2 * _SESSION_WORKER, 20.0),
-    "aligning_objects": (2 * _SESSION_WORKER, 10.0),
-    "raycast": (4 * _SESSION_WORKER, 10.0),
-    "umaze": (_SESSION_WORKER, 1.0),
-    "picture": (2 * _SESSION_WORKER, 1.0),
+    "rplparallel": (_SESSION_WORKER, 0, 0),
+    "unity": (_SESSION_WORKER, 12, 0),
+    "edfsplit": (160 * MB, 0, 115),
+    "aligning_objects": (160 * MB, 10, 90),
+    "raycast": (330 * MB, 6, 40),
+    "umaze": (_SESSION_WORKER, 15, 0),
+    "picture": (220 * MB, 8, 0),
 }
-"""Bytes without any data, and bytes for each byte of input."""
-_SESSION_OUTPUTS = {"unity": 3.0, "eyelink": 4.0, "unityfile": 25.0, "binData.hdf": 10.0, "umaze": 5.0}
-"""Bytes for each byte of input, by the start of the output's name."""
+"""Bytes at all, for each byte of Unity's logs, and for each sample of the eye; as measured, rounded up."""
+_SESSION_OUTPUTS = {
+    "unity": (2.2, 0),
+    "eyelink": (0, 25),
+    "unityfile": (0, 130),
+    "binData.hdf": (0, 50),
+    "umaze": (3.3, 0),
+    "maze.png": (0, 0),
+}
+"""Bytes of an output, by the start of its name, for each byte of Unity's logs and for each sample of the eye."""
 _SMALLEST_TILE_SECONDS = 1.0
 _FORGOTTEN_DECADES = 10
 _STATE_ROW = LANES * 8
@@ -55,6 +62,14 @@ class Load:
     def groups(self) -> int:
         """Groups of 8 channels."""
         return math.ceil(self.channels / LANES)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How long a session's behaviour is: bytes of Unity's logs, and about how many samples of the eye."""
+
+    log_bytes: int
+    eye_samples: int
 
 
 @dataclass(frozen=True)
@@ -111,15 +126,16 @@ def in_gb(size: float) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
 
 
-def session_memory(stage: str, input_bytes: int) -> int:
-    """Bytes that a stage of a whole session needs: `input_bytes` are its input files', or, it having none, the eye files'."""
-    base, factor = _SESSION_NEEDS[stage]
-    return base + round(factor * input_bytes)
+def session_memory(stage: str, extent: Extent) -> int:
+    """Bytes that a stage of a whole session needs."""
+    base, of_logs, of_eye = _SESSION_NEEDS[stage]
+    return base + of_logs * extent.log_bytes + of_eye * extent.eye_samples
 
 
-def session_bytes(output: str, input_bytes: int) -> int:
-    """Bytes that an output of a session may take on the disk, judged by the size of what it is made from."""
-    return round(_SESSION_OUTPUTS.get(output.partition("_")[0], 0.0) * input_bytes) + 30_000
+def session_bytes(output: str, extent: Extent) -> int:
+    """Bytes that an output of a session may take on the disk; a small one's are guessed."""
+    of_logs, of_eye = _SESSION_OUTPUTS.get(output.partition("_")[0], (0, 0))
+    return 100_000 + round(of_logs * extent.log_bytes) + of_eye * extent.eye_samples
 
 
 def group_bytes(load: Load, config: Config) -> int:

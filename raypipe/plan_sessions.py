@@ -12,8 +12,8 @@ from raypipe.config import Config
 from raypipe.day import Day, Session
 from raypipe.errors import InputMissing, RaypipeError
 from raypipe.history import History, derived, input_key
-from raypipe.inputs import eye_files, session_inputs
-from raypipe.memory import session_bytes, session_memory
+from raypipe.inputs import session_extent, session_inputs
+from raypipe.memory import Extent, session_bytes, session_memory
 from raypipe.plan_channels import stage_key
 from raypipe.stages import STAGES, Stage
 from raypipe.tasks import ObjectOf, Problem, Task, TaskId
@@ -57,6 +57,7 @@ class _Planner:
         self.day, self.config, self.chosen, self.history = day, config, chosen, history
         self.tasks: dict[ObjectOf, list[Task]] = {}
         self.errors: dict[ObjectOf, RaypipeError] = {}
+        self.extents: dict[str, Extent] = {}
 
     def add(self, stage: Stage, session: Session) -> None:
         """Plan a stage of a session; those that it is made from were planned before."""
@@ -94,7 +95,7 @@ class _Planner:
         key = input_key(inputs)
         for place in sources.all:
             key |= self._made_from(place, stage, session)
-        size = sum(path.stat().st_size for path in inputs or eye_files(self.day, session, self.config))
+        extent = self._extent(session)
         of_sources = {place: self._ids(place, stage) for place in sources.all}
         tasks = []
         for output in self._outputs(stage, session, sources):
@@ -109,15 +110,20 @@ class _Planner:
                 stage_key(stage, self.config, key),
                 "todo",
                 "",
-                session_bytes(output.name, size),
+                session_bytes(output.name, extent),
                 inputs=inputs,
                 objects={place: self.tasks[place][0].output for place in sources.all},
                 needs=needs,
                 after=frozenset[TaskId]().union(*of_sources.values()) - needs,
-                memory=session_memory(stage.name, size),
+                memory=session_memory(stage.name, extent),
             )
             tasks.append(self._made_again(self.history.judged(task), sources))
         return tasks
+
+    def _extent(self, session: Session) -> Extent:
+        if session.name not in self.extents:
+            self.extents[session.name] = session_extent(self.day, session, self.config)
+        return self.extents[session.name]
 
     def _sources(self, stage: Stage, session: Session) -> _Sources:
         """Return what there is to make the stage from. Raises what keeps it from being made."""

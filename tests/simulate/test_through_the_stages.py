@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from raypipe.config import Config
-from raypipe.errors import FormatError
 from raypipe.io.eye_files import read_eye_file
 from raypipe.io.nev import read_nev
 from raypipe.io.objects import normalised_dir
@@ -41,16 +40,10 @@ DAYS: dict[str, dict[str, Any]] = {
 }
 
 
-SHORTER_UNITY = pytest.mark.xfail(
-    raises=FormatError, reason="the caster wants as many trials of Unity as of the eye", strict=False
-)
-
-
 @pytest.mark.parametrize(
     ("kind", "eye_file"),
     [
-        *((kind, "181105.asc") for kind in DAYS if kind != "incomplete in Unity"),
-        pytest.param("incomplete in Unity", "181105.asc", marks=SHORTER_UNITY),
+        *((kind, "181105.asc") for kind in DAYS),
         ("2000 Hz, dummies", "181105.edf"),
     ],
 )

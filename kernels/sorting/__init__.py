@@ -1,0 +1,1 @@
+"""The arithmetic of spike sorting: events, clips, components, clusters, matching. Loaded only by who sorts."""

@@ -1,0 +1,1 @@
+"""Spike sorting of one channel: detection, clips, features, clusters, matching, templates, metrics."""

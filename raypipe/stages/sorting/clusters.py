@@ -1,0 +1,48 @@
+"""Clusters of clips: ISO-SPLIT on their components, then again within every cluster found (MountainSort 4's branches)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.sorting.classify import classify
+from kernels.sorting.isosplit import isosplit
+from raypipe.stages.sorting.features import Components, components
+from raypipe.stages.sorting.settings import SortSettings
+
+
+def clustered(clips: NDArray[np.float32], settings: SortSettings) -> tuple[NDArray[np.int64], int]:
+    """Cluster clips (n, d): labels (n,) from 0 on, and their number."""
+    labels = np.zeros(len(clips), np.int64)
+    count = 0
+    waiting = [np.arange(len(clips))] if len(clips) else []
+    while waiting:
+        rows = waiting.pop()
+        parts, found = _split(clips[rows], settings)
+        if found == 1:
+            labels[rows] = count
+            count += 1
+        else:
+            waiting += [rows[parts == k] for k in reversed(range(found))]
+    return labels, count
+
+
+def _split(clips: NDArray[np.float32], settings: SortSettings) -> tuple[NDArray[np.int64], int]:
+    labels = np.zeros(len(clips), np.int64)
+    if len(clips) < 2 * settings.min_cluster_size:
+        return labels, 1
+    features = components(clips, settings.num_features, settings.max_num_clips_for_pca).features(clips)
+    return labels, isosplit(features, settings.isocut_threshold, settings.min_cluster_size, settings.parcels, labels)
+
+
+class Classifier:
+    """Gives clips the label of the cluster that they most likely belong to."""
+
+    def __init__(self, clips: NDArray[np.float32], labels: NDArray[np.int64], count: int, settings: SortSettings) -> None:
+        self._components: Components = components(clips, settings.num_features, settings.max_num_clips_for_pca)
+        self._known = self._components.features(clips)
+        self._labels, self._count = labels, count
+
+    def __call__(self, clips: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Label clips (n, d): (n,)."""
+        out = np.empty(len(clips), np.int64)
+        classify(self._known, self._labels, self._count, self._components.features(clips), out)
+        return out

@@ -1,0 +1,92 @@
+"""Finds the spikes of known units anew: by their templates, and those that overlap.
+
+A spike of which the peak was lost in noise still agrees with its unit's template over all its samples, and of two spikes
+within detect_interval detection sees one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.sorting.match import match
+from raypipe.stages.sorting.alignment import CLIP, JITTER, aligned
+from raypipe.stages.sorting.events import middle
+from raypipe.stages.sorting.series import BLOCK, Prepared
+from raypipe.stages.sorting.settings import SortSettings
+
+BEFORE, LENGTH = 25, 70
+"""Samples of a template before its peak, and in all."""
+REACH = 20
+"""Samples between the peak of a spike and one that is beyond match_limit."""
+HALO = 2 * (LENGTH + REACH)
+SCALES = (0.5, 0.8, 1.25, 2.0)
+"""Least and largest scale of a spike: no unit's range is wider than the outer or narrower than the inner two."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Templates of units in units of the noise, their peaks at sample BEFORE; for `match`."""
+
+    templates: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+    bounds: NDArray[np.float64]
+    least: NDArray[np.float64]
+
+
+def bank(
+    groups: list[tuple[NDArray[np.float32], NDArray[np.int64]]], noise: NDArray[np.float32], settings: SortSettings
+) -> Bank:
+    """Make the bank from each unit's clips (n, CLIP) with samples by which each is to be moved, and clips of noise."""
+    at = middle(CLIP)
+    templates, bounds = np.empty((len(groups), LENGTH)), np.empty((len(groups), 2))
+    for k, (clips, shifts) in enumerate(groups):
+        moved = clips.copy()
+        for shift in np.unique(shifts).tolist():
+            moved[shifts == shift] = np.roll(clips[shifts == shift], -shift, axis=1)
+        near = slice(at - BEFORE, at + BEFORE)
+        peak = at - BEFORE + int(np.abs(moved.mean(axis=0, dtype=np.float64))[near].argmax())
+        peak = min(max(peak, BEFORE + JITTER), CLIP - LENGTH + BEFORE - JITTER)
+        template = moved.mean(axis=0, dtype=np.float64)[peak - BEFORE : peak - BEFORE + LENGTH]
+        cut = aligned(moved, peak, template, BEFORE)
+        template = cut.mean(axis=0, dtype=np.float64)
+        templates[k] = template
+        scale = np.einsum("ej,j->e", cut, template) / (template**2).sum()
+        low, high = np.percentile(scale, (1, 99))
+        bounds[k] = (
+            np.clip(low - 0.05, SCALES[0], SCALES[1]),
+            np.clip(high + 0.05, SCALES[2], SCALES[3]),
+        )
+    slopes = np.zeros_like(templates)
+    slopes[:, 1:-1] = (templates[:, 2:] - templates[:, :-2]) / 2
+    start = at - BEFORE
+    chance = np.einsum("ej,kj->ek", noise[:, start : start + LENGTH], templates).std(axis=0)
+    half = (templates**2).sum(axis=1) * bounds[:, 0] / 2
+    return Bank(templates, slopes, bounds, np.maximum(settings.match_certainty * chance, half))
+
+
+def matched(prepared: Prepared, found: Bank, settings: SortSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the spikes of all units: times (E,) rising, and which unit each is of."""
+    room = BLOCK // settings.detect_interval * max(1, len(found.templates)) + 1
+    out, scales = np.empty((room, 2), np.int64), np.empty(room)
+    parts = [np.empty((0, 2), np.int64)]
+    limits = (settings.match_limit, settings.match_share)
+    for start, stop, samples in prepared.blocks(HALO):
+        places = (BEFORE, HALO, HALO + stop - start, REACH, settings.detect_interval)
+        count = match(samples, found.templates, found.slopes, found.bounds, found.least, places, limits, out, scales)
+        events = out[:count].copy()
+        events[:, 0] += start - HALO
+        parts.append(events)
+    events = np.concatenate(parts)
+    events = events[np.lexsort((events[:, 1], events[:, 0]))]
+    events = events[_is_first(events, settings.detect_interval)]
+    return np.ascontiguousarray(events[:, 0]), np.ascontiguousarray(events[:, 1])
+
+
+def _is_first(events: NDArray[np.int64], pause: int) -> NDArray[np.bool_]:
+    """Where blocks meet a spike may have been placed differently from both sides: of a unit's two within `pause` one counts."""
+    keep = np.ones(len(events), np.bool_)
+    for unit in np.unique(events[:, 1]).tolist():
+        rows = np.flatnonzero(events[:, 1] == unit)
+        keep[rows[1:]] = np.diff(events[rows, 0]) > pause
+    return keep

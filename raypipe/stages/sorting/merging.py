@@ -1,0 +1,115 @@
+"""Joins clusters of one unit that lie apart only because its spikes were aligned on different samples.
+
+At detect_sign 0 a unit with a trough and a peak of about the same size is found at either; noise moves the largest sample
+of a blunt spike by one or two. Whether two clusters are one is asked again, with the test by which ISO-SPLIT told them
+apart, after the spikes of both have been put on one template. Units that differ by more than where they were cut stay two.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.sorting.isosplit import separation
+from raypipe.stages.sorting.alignment import CLIP, aligned
+from raypipe.stages.sorting.events import evenly, middle
+from raypipe.stages.sorting.features import components
+from raypipe.stages.sorting.settings import SortSettings
+
+BEFORE, AFTER = 20, 30
+"""Samples around an event that are compared."""
+MOST_CLIPS = 1000
+
+
+@dataclass(frozen=True)
+class Joined:
+    """For each cluster before (K,): its label now (0 to `count` - 1), and samples to add to its events' times."""
+
+    labels: NDArray[np.int64]
+    shifts: NDArray[np.int64]
+    count: int
+
+
+@dataclass
+class _Group:
+    members: list[int]
+    clips: NDArray[np.float32]  # some, aligned on the group's event
+    size: int
+
+    def template(self) -> NDArray[np.float64]:
+        return self.clips.mean(axis=0, dtype=np.float64)
+
+
+def joined(clips: NDArray[np.float32], labels: NDArray[np.int64], count: int, settings: SortSettings) -> Joined:
+    """Decide which of the `count` clusters of clips (n, CLIP) are one."""
+    shifts = np.zeros(count, np.int64)
+    if not settings.merge:
+        return Joined(np.arange(count), shifts, count)
+    groups = [_group(clips, np.flatnonzero(labels == k), k) for k in range(count)]
+    refused: set[tuple[int, int]] = set()
+    while pair := _next_pair(groups, refused, settings):
+        first, second, shift = pair
+        large, small = groups[first], groups[second]
+        if _are_one(large, small, shift, settings):
+            shifts[small.members] += shift
+            share = min(1.0, MOST_CLIPS / (large.size + small.size))
+            parts = [
+                each.clips[evenly(len(each.clips), max(1, int(share * each.size)))]
+                for each in (large, _Group([], np.roll(small.clips, -shift, axis=1), small.size))
+            ]
+            groups[first] = _Group(large.members + small.members, np.concatenate(parts), large.size + small.size)
+            groups[second] = _Group([], small.clips[:0], 0)
+            refused = {each for each in refused if first not in each}
+        else:
+            refused.add((min(first, second), max(first, second)))
+    now = np.zeros(count, np.int64)
+    left = [group for group in groups if group.members]
+    for label, group in enumerate(left):
+        now[group.members] = label
+    return Joined(now, shifts, len(left))
+
+
+def _group(clips: NDArray[np.float32], rows: NDArray[np.int64], label: int) -> _Group:
+    return _Group([label], clips[rows[evenly(len(rows), MOST_CLIPS)]], len(rows))
+
+
+def _next_pair(
+    groups: list[_Group], refused: set[tuple[int, int]], settings: SortSettings
+) -> tuple[int, int, int] | None:
+    """Find the most similar two that were not refused: the taller one, the other, and the shift that is added to it."""
+    best, pair = settings.merge_similarity, None
+    templates = [group.template() if group.members else np.zeros(0) for group in groups]
+    for first in range(len(groups)):
+        for second in range(first + 1, len(groups)):
+            if (first, second) in refused or not (len(templates[first]) and len(templates[second])):
+                continue
+            tall, low = first, second
+            if np.abs(templates[tall]).max() < np.abs(templates[low]).max():
+                tall, low = low, tall
+            similarity, shift = _similarity(templates[tall], templates[low], settings.merge_shift)
+            if similarity > best:
+                best, pair = similarity, (tall, low, shift)
+    return pair
+
+
+def _similarity(tall: NDArray[np.float64], low: NDArray[np.float64], most: int) -> tuple[float, int]:
+    at = middle(CLIP)
+    here = tall[at - BEFORE : at + AFTER]
+    shifts = range(-most, most + 1)
+    there = np.stack([low[at - BEFORE + s : at + AFTER + s] for s in shifts])
+    norms = np.sqrt((here**2).sum() * (there**2).sum(axis=1))
+    cosines = (there * here).sum(axis=1) / np.where(norms > 0, norms, 1)
+    best = int(cosines.argmax())
+    return float(cosines[best]), best - most
+
+
+def _are_one(large: _Group, small: _Group, shift: int, settings: SortSettings) -> bool:
+    if min(len(large.clips), len(small.clips)) < settings.min_cluster_size:
+        return False
+    at = middle(CLIP)
+    common = large.template()[at - BEFORE : at + AFTER]
+    first, second = aligned(large.clips, at, common, BEFORE), aligned(small.clips, at + shift, common, BEFORE)
+    found = components(np.concatenate([first, second]), settings.num_features, 2 * MOST_CLIPS)
+    out = np.empty(2)
+    separation(found.features(first), found.features(second), out)
+    return bool(out[0] < settings.isocut_threshold and out[1] < settings.merge_distance)

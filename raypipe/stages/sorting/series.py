@@ -1,0 +1,131 @@
+"""A channel's high-pass of all sessions, read in blocks, and what its noise is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.sorting.series import chunk_energies, prepare
+from raypipe.stages.sorting.settings import SortSettings
+
+BLOCK = 1 << 20
+"""Samples that are read at once. Results do not depend on memory or workers, so this is no setting."""
+SAMPLED = 1 << 20
+"""About so many samples tell the noise."""
+MAD_OF_NORMAL = 0.6744897501960817
+
+
+class Series(Protocol):
+    """Samples in uV that can be read from anywhere; `read` gives float32 (stop - start,)."""
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples there are."""
+        ...
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Read samples [start, stop)."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArraySeries:
+    """A series that is in memory, (n,) float32."""
+
+    samples: NDArray[np.float32]
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples there are."""
+        return len(self.samples)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Read samples [start, stop)."""
+        return self.samples[start:stop]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A series as it is sorted: in units of `noise_uv` (0: there is nothing to sort), zero where `masked` (chunks,).
+
+    `not_finite` samples were no numbers, and count as zero.
+    """
+
+    series: Series
+    noise_uv: float
+    masked: NDArray[np.uint8]
+    chunk: int
+    not_finite: int
+
+    def blocks(self, halo: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+        """Give first and last (excluded) sample of each block, and the samples from first - halo to last + halo.
+
+        Beyond the ends of the series there are zeros. The array is used again for the next block.
+        """
+        n = self.series.n_samples
+        room = np.zeros(BLOCK + 2 * halo, np.float32)
+        for start in range(0, n, BLOCK):
+            stop = min(start + BLOCK, n)
+            out = room[: stop - start + 2 * halo]
+            first, last = max(0, start - halo), min(n, stop + halo)
+            out[:] = 0
+            inside = out[first - start + halo : last - start + halo]
+            scale = 1 / self.noise_uv
+            prepare(np.ascontiguousarray(self.series.read(first, last)), first, self.chunk, self.masked, scale, inside)
+            yield start, stop, out
+
+
+def prepared(series: Series, settings: SortSettings) -> Prepared:
+    """Read the series once: find the stretches to mask, and the noise.
+
+    A stretch is masked, with its neighbours, when its root mean square is more than `mask_threshold` standard deviations
+    above the mean of all (MountainLab's mask_out_artifacts). Stretches without any signal do not count for the noise.
+    """
+    n, chunk = series.n_samples, settings.mask_chunk_size
+    energies = np.zeros(-(-n // chunk))
+    step = max(1, n // SAMPLED)
+    step += 1 - step % 2  # odd: not in step with anything that repeats in the recording
+    kept, lost = [], 0
+    size = BLOCK // chunk * chunk
+    for start in range(0, n, size):
+        samples = np.ascontiguousarray(series.read(start, min(start + size, n)))
+        first = start // chunk
+        lost += chunk_energies(samples, chunk, energies[first : first + -(-len(samples) // chunk)])
+        kept.append(samples[-start % step :: step].copy())
+    sizes = np.full(len(energies), float(chunk))
+    if n % chunk:
+        sizes[-1] = n % chunk
+    power = np.sqrt(energies / sizes)
+    masked = _masked(power, settings)
+    is_used = ~masked & (power > 0)
+    return Prepared(series, _noise(kept, energies, sizes, is_used, step, settings), masked.view(np.uint8), chunk, lost)
+
+
+def _masked(power: NDArray[np.float64], settings: SortSettings) -> NDArray[np.bool_]:
+    live = power[power > 0]
+    masked = np.zeros(len(power), np.bool_)
+    if settings.mask_artifacts and len(live) > 1:
+        loud = power > live.mean() + settings.mask_threshold * live.std(ddof=1)
+        masked = loud.copy()
+        masked[1:] |= loud[:-1]
+        masked[:-1] |= loud[1:]
+    return masked
+
+
+def _noise(
+    kept: list[NDArray[np.float32]],
+    energies: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    is_used: NDArray[np.bool_],
+    step: int,
+    settings: SortSettings,
+) -> float:
+    if not is_used.any():
+        return 0.0
+    if settings.noise == "std":
+        return float(np.sqrt(energies[is_used].sum() / sizes[is_used].sum()))
+    samples = np.concatenate(kept)
+    used = np.isfinite(samples) & is_used[np.arange(len(samples)) * step // settings.mask_chunk_size]
+    return float(np.median(np.abs(samples[used])) / MAD_OF_NORMAL) if used.any() else 0.0

@@ -1,0 +1,204 @@
+"""Sorts the spikes of one channel: from its high-pass to events with labels, templates and metrics."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raypipe.stages.sorting import events
+from raypipe.stages.sorting.alignment import CLIP
+from raypipe.stages.sorting.clusters import Classifier, clustered
+from raypipe.stages.sorting.matching import bank, matched
+from raypipe.stages.sorting.merging import Joined, joined
+from raypipe.stages.sorting.metrics import cluster_metrics, noise_overlap
+from raypipe.stages.sorting.series import Prepared, Series, prepared
+from raypipe.stages.sorting.settings import SortSettings
+
+NOISE_CLIPS = 2000
+NEAR_EVENT = 60
+"""Samples from an event within which nothing counts as noise."""
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """What was found in a channel's series of `n_samples`.
+
+    - `firings` float64 (3, E): channel (always 1), sample (the first of the series is 0, as MountainSort 4 counts), label
+      1 to K; rising in time. Labels go from the tallest template to the lowest.
+    - `templates` float32 (1, templates_clip_size, K) in uV, and `spread` of the clips around them (standard deviation).
+      The event is at sample (templates_clip_size + 1) // 2 - 1, as in MountainLab.
+    - `heights` float32 (E,): the sample at each event, in uV
+    - `metrics`: {"clusters": [{"label": 1, "metrics": {...}}, ...]}, as in MountainLab's metrics.json
+    - `noise_uv`: the unit of detect_threshold; `notes`: what a person should know
+    """
+
+    firings: NDArray[np.float64]
+    templates: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    heights: NDArray[np.float32]
+    metrics: dict[str, Any]
+    noise_uv: float
+    n_samples: int
+    notes: tuple[str, ...] = ()
+
+
+def sort_channel(series: Series, settings: SortSettings) -> Sorting:
+    """Sort a series in uV, reading it a few times from beginning to end in blocks.
+
+    Method: that of MountainSort 4 (Chung et al. 2017) for one channel, then joining of clusters that are one unit when
+    aligned (`merge`), and matching of the units' templates (`match`). The same series gives the same result on any
+    number of cores. A series without signal or events gives a sorting without events.
+    """
+    if settings.sorter == "mountainsort5":
+        from raypipe.stages.sorting.mountainsort5 import sort_channel as sort_by_mountainsort5
+
+        return sort_by_mountainsort5(series, settings)
+    ready = prepared(series, settings)
+    if ready.noise_uv == 0:
+        return finished(ready, np.empty(0, np.int64), np.empty(0, np.int64), 0, settings)
+    found = events.detected(ready, settings)
+    chosen = events.evenly(len(found), settings.max_clustered)
+    clips = events.clips(ready, found[chosen], CLIP)
+    labels, count = clustered(_core(clips, settings), settings)
+    units = joined(clips, labels, count, settings)
+    every = labels if len(chosen) == len(found) else _classified(ready, found, clips, labels, count, settings)
+    moved, named = found + units.shifts[every], units.labels[every]
+    if settings.match and units.count:
+        moved, named = _matched(ready, (found, moved, named), (clips, labels), units, settings)
+    inside = (moved >= 0) & (moved < series.n_samples)
+    return finished(ready, moved[inside], named[inside], units.count, settings)
+
+
+def finished(
+    ready: Prepared, times: NDArray[np.int64], labels: NDArray[np.int64], count: int, settings: SortSettings
+) -> Sorting:
+    """Put together the sorting of events (E,) in any order, with labels 0 to count - 1, of which some may be empty."""
+    order = np.lexsort((labels, times))
+    times, labels = times[order], labels[order]
+    length = settings.templates_clip_size
+    sizes = np.bincount(labels, minlength=count)[:, None]
+    totals, squares = np.zeros((count, length)), np.zeros((count, length))
+    if len(times):
+        totals, squares = events.sums(ready, times, labels, count, length)
+    means = totals / np.maximum(sizes, 1)
+    spread = np.sqrt(np.maximum(squares / np.maximum(sizes, 1) - means**2, 0))
+    ranking = np.argsort(-np.where(sizes[:, 0] > 0, np.abs(means).max(axis=1, initial=0), -1), kind="stable")
+    ranking = ranking[sizes[ranking, 0] > 0]
+    place = np.zeros(count, np.int64)
+    place[ranking] = np.arange(len(ranking))
+    labels = place[labels]
+    means, spread = means[ranking], spread[ranking]
+    heights = events.values_at(ready, times) if len(times) else np.empty(0, np.float32)
+    return Sorting(
+        firings=np.stack([np.ones(len(times)), times, labels + 1]).astype(np.float64),
+        templates=(means.T[None] * ready.noise_uv).astype(np.float32),
+        spread=(spread.T[None] * ready.noise_uv).astype(np.float32),
+        heights=heights * np.float32(ready.noise_uv),
+        metrics={"clusters": _metrics(ready, times, labels, means, settings)},
+        noise_uv=ready.noise_uv,
+        n_samples=ready.series.n_samples,
+        notes=_notes(ready),
+    )
+
+
+def _metrics(
+    ready: Prepared,
+    times: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    templates: NDArray[np.float64],
+    settings: SortSettings,
+) -> list[dict[str, Any]]:
+    mine = [times[labels == k] for k in range(len(templates))]
+    if not mine:
+        return []
+    some = [each[events.evenly(len(each), settings.metrics_clips)] for each in mine]
+    order = np.argsort(np.concatenate(some), kind="stable")
+    cut = events.clips(ready, np.concatenate(some)[order], CLIP)
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    clips = np.split(cut[back], np.cumsum([len(each) for each in some])[:-1])
+    noise = _noise_clips(ready, times, settings.metrics_clips)
+    return cluster_metrics(mine, clips, templates, noise, ready.series.n_samples, settings)
+
+
+def _notes(ready: Prepared) -> tuple[str, ...]:
+    notes = []
+    if ready.noise_uv == 0:
+        notes.append("there is no signal")
+    if ready.masked.any():
+        notes.append(f"{int(ready.masked.sum())} of {len(ready.masked)} stretches masked as artefacts")
+    if ready.not_finite:
+        notes.append(f"{ready.not_finite} samples are not finite, and were taken as 0")
+    return tuple(notes)
+
+
+def _core(clips: NDArray[np.float32], settings: SortSettings) -> NDArray[np.float32]:
+    start = events.middle(CLIP) - events.middle(settings.clip_size)
+    return np.ascontiguousarray(clips[:, start : start + settings.clip_size])
+
+
+def _classified(
+    ready: Prepared,
+    times: NDArray[np.int64],
+    clips: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    count: int,
+    settings: SortSettings,
+) -> NDArray[np.int64]:
+    """Label all events, though only some were clustered."""
+    classify = Classifier(_core(clips, settings), labels, count, settings)
+    every = np.empty(len(times), np.int64)
+    for first, last, cut in events.clips_in_parts(ready, times, settings.clip_size):
+        every[first:last] = classify(cut)
+    return every
+
+
+def _noise_clips(ready: Prepared, times: NDArray[np.int64], most: int) -> NDArray[np.float32]:
+    """Cut clips (m, CLIP) evenly from where there is no event and no artefact; from anywhere, if there are few such."""
+    n = ready.series.n_samples
+    places = events.evenly(n, 4 * most)
+    quiet = ready.masked[places // ready.chunk] == 0
+    if len(times):
+        after = np.searchsorted(times, places)
+        gaps = np.minimum(
+            np.abs(times[np.minimum(after, len(times) - 1)] - places), np.abs(places - times[np.maximum(after - 1, 0)])
+        )
+        quiet &= gaps > NEAR_EVENT
+    if quiet.sum() >= min(most, len(places)) // 4:
+        places = places[quiet]
+    return events.clips(ready, places[events.evenly(len(places), most)], CLIP)
+
+
+def _matched(
+    ready: Prepared,
+    detected: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    clustered: tuple[NDArray[np.float32], NDArray[np.int64]],
+    units: Joined,
+    settings: SortSettings,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Replace the events of clusters that are no noise by what matches their templates; those of noise stay, elsewhere.
+
+    `detected` are the times of events, those after alignment, and labels; `clustered` are clips and their clusters.
+    """
+    found, moved, named = detected
+    clips, labels = clustered
+    noise = _noise_clips(ready, found, NOISE_CLIPS)
+    groups, real = [], []
+    for unit in range(units.count):
+        rows = np.flatnonzero(units.labels[labels] == unit)
+        some = rows[events.evenly(len(rows), settings.metrics_clips)]
+        if noise_overlap(clips[some], noise, settings) <= settings.noise_overlap_limit:
+            real.append(unit)
+            groups.append((clips[rows], units.shifts[labels[rows]]))
+    if not real:
+        return moved, named
+    times, which = matched(ready, bank(groups, noise, settings), settings)
+    stays = ~np.isin(named, real)
+    if len(times):
+        after = np.searchsorted(times, found)
+        gaps = np.minimum(
+            np.abs(times[np.minimum(after, len(times) - 1)] - found), np.abs(found - times[np.maximum(after - 1, 0)])
+        )
+        stays &= gaps > settings.detect_interval
+    return np.concatenate([times, moved[stays]]), np.concatenate([np.array(real)[which], named[stays]])

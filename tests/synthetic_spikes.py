@@ -1,0 +1,146 @@
+"""Makes channels with known spikes: units of both signs in band-limited noise, and scores sortings of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+RATE_HZ = 30_000
+NOISE_UV = 10.0
+BEFORE, AFTER = 40, 60
+TOLERANCE = 18  # samples, 0.6 ms
+
+
+@dataclass(frozen=True)
+class SimulatedUnit:
+    """A unit: `snr` is its peak over the noise; `times` (E,) samples of its peaks, with their fractions."""
+
+    snr: float
+    is_positive: bool
+    rate_hz: float
+    drift: float
+    shape: tuple[float, float, float, float, float]
+    times: NDArray[np.float64]
+
+    def waveform(self, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Evaluate at samples from the peak, the peak being 1 in size."""
+        width, hump, delay, broad, lead = self.shape
+        wave = (
+            -np.exp(-((t / width) ** 2))
+            + hump * np.exp(-(((t - delay) / broad) ** 2))
+            + lead * np.exp(-(((t + 2.2 * width) / width) ** 2))
+        )
+        return wave if not self.is_positive else -wave
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel's high-pass in uV, and what is in it."""
+
+    samples: NDArray[np.float32]
+    units: tuple[SimulatedUnit, ...]
+
+
+def band_noise(random: np.random.Generator, n: int) -> NDArray[np.float32]:
+    """Make noise of 500-7500 Hz and NOISE_UV."""
+    sections = signal.butter(4, (500, 7500), "bandpass", fs=RATE_HZ, output="sos")
+    noise = signal.sosfilt(sections, random.standard_normal(n + 3000).astype(np.float32))[3000:]
+    return (noise * (NOISE_UV / noise.std())).astype(np.float32)
+
+
+def random_shape(random: np.random.Generator) -> tuple[float, float, float, float, float]:
+    width = random.uniform(2.5, 6.0)
+    return (
+        width, random.uniform(0.15, 0.55), random.uniform(2.2, 3.5) * width, random.uniform(1.3, 2.5) * width,
+        random.uniform(0.0, 0.25),
+    )  # fmt: skip
+
+
+def poisson_times(random: np.random.Generator, rate_hz: float, seconds: float) -> NDArray[np.float64]:
+    pause = 0.003 * RATE_HZ
+    waits = pause + random.exponential(RATE_HZ / rate_hz - pause, int(rate_hz * seconds * 1.5) + 30)
+    times = np.cumsum(waits)
+    return times[(times > BEFORE + 10) & (times < seconds * RATE_HZ - AFTER - 10)]
+
+
+def simulate(
+    seed: int, seconds: float, snrs: tuple[float, ...], *, positive: tuple[bool, ...] = (), drift: float = 0.0
+) -> Channel:
+    """Make a channel: a unit for each of `snrs`, its amplitude going from 1 - drift to 1 + drift (or back) over time."""
+    random = np.random.default_rng(seed)
+    n = int(seconds * RATE_HZ)
+    samples = band_noise(random, n)
+    units = []
+    for index, snr in enumerate(snrs):
+        rate = float(random.uniform(3.0, 12.0))
+        is_positive = positive[index] if index < len(positive) else False
+        way = drift * (1.0 if random.random() < 0.5 else -1.0)
+        unit = SimulatedUnit(
+            snr, is_positive, rate, way, random_shape(random), poisson_times(random, rate, seconds)
+        )
+        add(samples, unit)
+        units.append(unit)
+    return Channel(samples, tuple(units))
+
+
+def add(samples: NDArray[np.float32], unit: SimulatedUnit) -> None:
+    """Add the spikes of a unit to samples, in place."""
+    fine = np.linspace(-30, 30, 6001)
+    peak = np.abs(unit.waveform(fine)).max()
+    offsets = np.arange(-BEFORE, AFTER)
+    for some in np.array_split(unit.times, max(1, len(unit.times) // 4000)):
+        whole = np.floor(some).astype(np.int64)
+        waves = unit.waveform(offsets[None, :] - (some - whole)[:, None]) * (unit.snr * NOISE_UV / peak)
+        waves *= 1 + unit.drift * (2 * some / len(samples) - 1)[:, None]
+        np.add.at(samples, whole[:, None] + offsets, waves.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one unit was found: by its best cluster."""
+
+    snr: float
+    recall: float
+    precision: float
+    label: int
+
+
+def score(units: tuple[SimulatedUnit, ...], times: NDArray[np.float64], labels: NDArray[np.int64]) -> list[Score]:
+    """Compare with the truth: each unit with the cluster that agrees best, spikes matched within 0.6 ms."""
+    scores = []
+    for unit in units:
+        best = Score(unit.snr, 0.0, 0.0, 0)
+        for label in np.unique(labels).tolist():
+            mine = np.sort(times[labels == label])
+            hits = matched(unit.times, mine)
+            recall, precision = hits / max(1, len(unit.times)), hits / max(1, len(mine))
+            if min(recall, 1) * precision > best.recall * best.precision:
+                best = Score(unit.snr, recall, precision, label)
+        scores.append(best)
+    return scores
+
+
+def matched(truth: NDArray[np.float64], found: NDArray[np.float64]) -> int:
+    """Count pairs of at most TOLERANCE, each event in one pair."""
+    # A cluster may lie off the true peaks by a constant, where it is aligned on another extremum.
+    if not len(truth) or not len(found):
+        return 0
+    nearest = np.clip(np.searchsorted(truth, found), 1, max(1, len(truth) - 1))
+    gaps = np.stack([found - truth[nearest - 1], found - truth[np.minimum(nearest, len(truth) - 1)]])
+    close = np.abs(gaps).min(axis=0) <= 30
+    if not close.any():
+        return 0
+    offset = np.median(gaps[np.abs(gaps).argmin(axis=0), np.arange(len(found))][close])
+    i = j = hits = 0
+    moved = (found - offset).tolist()
+    true = truth.tolist()
+    while i < len(true) and j < len(moved):
+        gap = moved[j] - true[i]
+        if abs(gap) <= TOLERANCE:
+            hits, i, j = hits + 1, i + 1, j + 1
+        elif gap < 0:
+            j += 1
+        else:
+            i += 1
+    return hits

@@ -118,36 +118,34 @@ def read_templates(path: Path) -> NDArray[np.float32]:
     return np.asarray(_checked_templates(templates, str(path)), np.float32)
 
 
-def metrics_json(metrics: Mapping[int, Mapping[str, Any]], tags: Mapping[int, Sequence[str]] | None = None) -> bytes:
-    """Give `metrics.json` in MountainLab's layout: numbers of every label, in the labels' order.
+def metrics_json(metrics: Mapping[str, Any]) -> bytes:
+    """Give `metrics.json` in MountainLab's layout: `{"clusters": [{"label": 1, "metrics": {...}}, ...]}`, by labels.
 
-    `tags` are MountainLab's words on a unit, as "mua" or "noise". What is not finite is null, since JSON has no name
-    for it.
+    `metrics` are of the same layout, with Python's or numpy's numbers. What is not finite becomes null, since JSON has no
+    name for it.
     """
-    clusters: list[dict[str, Any]] = []
-    for label in sorted(metrics):
-        numbers = {name: _plain(value) for name, value in metrics[label].items()}
-        cluster = {"label": int(label), "metrics": numbers}
-        if tags is not None:
-            cluster["tags"] = list(tags.get(label, ()))
-        clusters.append(cluster)
-    return json.dumps({"clusters": clusters}, allow_nan=False).encode()
+    clusters = sorted(metrics["clusters"], key=lambda cluster: int(cluster["label"]))
+    return json.dumps({**metrics, "clusters": _plain(clusters)}, allow_nan=False).encode()
 
 
-def read_metrics(path: Path) -> tuple[dict[int, dict[str, Any]], dict[int, tuple[str, ...]]]:
-    """Read `metrics.json`: the numbers and the tags of every label. Raises InputMissing, FormatError."""
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Read `metrics.json`, in MountainLab's layout. Raises InputMissing, FormatError."""
     try:
-        content = json.loads(path.read_bytes())
-        clusters = {int(each["label"]): each for each in content["clusters"]}
-        numbers = {label: dict(each["metrics"]) for label, each in clusters.items()}
-        return numbers, {label: tuple(each.get("tags", ())) for label, each in clusters.items()}
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        for cluster in content["clusters"]:
+            dict(cluster["metrics"]), int(cluster["label"])
     except FileNotFoundError as error:
         raise InputMissing(f"{path} is not there", hint="run the stage that makes it: see `raypipe plan`") from error
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{path} holds no metrics of MountainLab's layout: {error!r}", hint=_HINT) from error
+    return content
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

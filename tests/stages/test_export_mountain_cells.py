@@ -277,8 +277,8 @@ def test_pyhipps_mountains(tmp_path: Path) -> None:
     assert templates_mda(templates) == (tmp_path / TEMPLATES_MDA).read_bytes()
     (tmp_path / "ours.hkl").write_bytes(templates_hkl(templates))
     assert structure(tmp_path / "ours.hkl") == structure(tmp_path / TEMPLATES)
-    assert metrics_json({}) == (tmp_path / METRICS).read_bytes()
-    assert read_metrics(tmp_path / METRICS) == ({}, {})
+    assert metrics_json({"clusters": []}) == (tmp_path / METRICS).read_bytes()
+    assert read_metrics(tmp_path / METRICS) == {"clusters": []}
 
 
 @pytest.mark.parametrize("n_units", [0, 1, 3])
@@ -292,16 +292,19 @@ def test_templates_there_and_back(tmp_path: Path, n_units: int) -> None:
 
 
 def test_metrics(tmp_path: Path) -> None:
-    metrics = {2: {"num_events": np.int64(3), "isolation": np.nan}, 1: {"peak_snr": np.float64(5.5), "multi": True}}
+    metrics = {
+        "clusters": [
+            {"label": np.int64(2), "metrics": {"num_events": np.int64(3), "isolation": np.nan}, "tags": ["mua"]},
+            {"label": 1, "metrics": {"peak_snr": np.float64(5.5), "is_noise": np.bool_(True)}},
+        ]
+    }
     path = tmp_path / "metrics.json"
-    path.write_bytes(metrics_json(metrics, {2: ["mua"]}))
+    path.write_bytes(metrics_json(metrics))
     assert path.read_bytes() == (
-        b'{"clusters": [{"label": 1, "metrics": {"peak_snr": 5.5, "multi": true}, "tags": []}, '
+        b'{"clusters": [{"label": 1, "metrics": {"peak_snr": 5.5, "is_noise": true}}, '
         b'{"label": 2, "metrics": {"num_events": 3, "isolation": null}, "tags": ["mua"]}]}'
     )
-    numbers, tags = read_metrics(path)
-    assert numbers == {1: {"peak_snr": 5.5, "multi": True}, 2: {"num_events": 3, "isolation": None}}
-    assert tags == {1: (), 2: ("mua",)}
+    assert metrics_json(read_metrics(path)) == path.read_bytes()
 
 
 @pytest.mark.parametrize(

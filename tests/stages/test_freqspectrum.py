@@ -128,7 +128,7 @@ def test_the_fingerprint_of_the_day() -> None:
             found = {"head": array[:8], "tail": array[-8:], "sum": array.sum(), "sumsq": array @ array, "nan": 0}
             for key, value in found.items():
                 np.testing.assert_allclose(value, prints[key], rtol=1e-11)
-    assert day == expected
+    assert {name: str(value)[:200] if isinstance(value, list) else value for name, value in day.items()} == expected
 
 
 @golden_day

@@ -65,16 +65,24 @@ class Prepared:
         Beyond the ends of the series there are zeros. The array is used again for the next block.
         """
         n = self.series.n_samples
-        room = np.zeros(BLOCK + 2 * halo, np.float32)
+        room = np.zeros(min(BLOCK, n) + 2 * halo, np.float32)
         for start in range(0, n, BLOCK):
             stop = min(start + BLOCK, n)
             out = room[: stop - start + 2 * halo]
             first, last = max(0, start - halo), min(n, stop + halo)
             out[:] = 0
-            inside = out[first - start + halo : last - start + halo]
-            scale = 1 / self.noise_uv
-            prepare(np.ascontiguousarray(self.series.read(first, last)), first, self.chunk, self.masked, scale, inside)
+            self._read(first, last, out[first - start + halo : last - start + halo])
             yield start, stop, out
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Read samples [start, stop)."""
+        out = np.empty(stop - start, np.float32)
+        self._read(start, stop, out)
+        return out
+
+    def _read(self, start: int, stop: int, out: NDArray[np.float32]) -> None:
+        samples = np.ascontiguousarray(self.series.read(start, stop))
+        prepare(samples, start, self.chunk, self.masked, 1 / self.noise_uv, out)
 
 
 def prepared(series: Series, settings: SortSettings) -> Prepared:

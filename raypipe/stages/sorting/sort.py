@@ -18,6 +18,10 @@ from raypipe.stages.sorting.settings import SortSettings
 NOISE_CLIPS = 2000
 NEAR_EVENT = 60
 """Samples from an event within which nothing counts as noise."""
+OVERLAP = 45
+"""Samples between spikes that are not to disturb one another's features."""
+SAME_EVENT = 6
+"""Samples between the two places at which detection and matching see a spike."""
 
 
 @dataclass(frozen=True)
@@ -159,12 +163,7 @@ def _noise_clips(ready: Prepared, times: NDArray[np.int64], most: int) -> NDArra
     n = ready.series.n_samples
     places = events.evenly(n, 4 * most)
     quiet = ready.masked[places // ready.chunk] == 0
-    if len(times):
-        after = np.searchsorted(times, places)
-        gaps = np.minimum(
-            np.abs(times[np.minimum(after, len(times) - 1)] - places), np.abs(places - times[np.maximum(after - 1, 0)])
-        )
-        quiet &= gaps > NEAR_EVENT
+    quiet &= _nearest(times, places)[1] > NEAR_EVENT
     if quiet.sum() >= min(most, len(places)) // 4:
         places = places[quiet]
     return events.clips(ready, places[events.evenly(len(places), most)], CLIP)
@@ -194,11 +193,25 @@ def _matched(
     if not real:
         return moved, named
     times, which = matched(ready, bank(groups, noise, settings), settings)
-    stays = ~np.isin(named, real)
-    if len(times):
-        after = np.searchsorted(times, found)
-        gaps = np.minimum(
-            np.abs(times[np.minimum(after, len(times) - 1)] - found), np.abs(found - times[np.maximum(after - 1, 0)])
-        )
-        stays &= gaps > settings.detect_interval
-    return np.concatenate([times, moved[stays]]), np.concatenate([np.array(real)[which], named[stays]])
+    which = np.array(real)[which]
+    # Features tell similar units apart better than templates, of which a spike may be a multiple: where a spike was
+    # detected, and nothing overlaps it, its cluster says of which unit it is.
+    before = np.diff(times, prepend=-(2**40))
+    alone = (before > OVERLAP) & (np.append(before[1:], 2**40) > OVERLAP)
+    order = np.argsort(moved, kind="stable")
+    near, gap = _nearest(moved[order], times)
+    clear = alone & (gap <= SAME_EVENT) & np.isin(named[order][near], real) if len(found) else alone
+    which = np.where(clear, named[order][near], which)
+    _, gap = _nearest(times, found)
+    stays = ~np.isin(named, real) & (gap > settings.detect_interval)
+    return np.concatenate([times, moved[stays]]), np.concatenate([which, named[stays]])
+
+
+def _nearest(places: NDArray[np.int64], times: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each of `times` (E,), give the nearest of rising `places` and how far it is."""
+    if not len(places):
+        return np.zeros(len(times), np.int64), np.full(len(times), 2**40)
+    after = np.minimum(np.searchsorted(places, times), len(places) - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(np.abs(places[after] - times) < np.abs(places[before] - times), after, before)
+    return nearest, np.abs(places[nearest] - times)

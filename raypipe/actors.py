@@ -5,7 +5,6 @@ What can go wrong inside a worker comes back as a value, so that one bad file ne
 worker that dies is the driver's business.
 """
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,8 +84,7 @@ class FilterActor:
 def _do_session_work(work: SessionWork, token: str) -> list[Made]:
     """Do the work; tell of every one of its tasks what became of it."""
     try:
-        # A worker that died before may have left its temporary files: every attempt has its own.
-        return work.make(f"{token}-{secrets.token_hex(2)}")
+        return work.make(token)
     except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this work's alone)
         return [Made(task, failed=failure(work.stage, None, error)) for task in work.tasks]
 

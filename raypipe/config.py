@@ -117,9 +117,7 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(gt=0, le=600, description="seconds of all channels that are read and handed on at once")
     ] = 4.0
     tiles_in_flight: Annotated[int, Meta(ge=1, le=64, description="tiles that may wait between reader and filters")] = 3
-    restarts: Annotated[
-        int, Meta(ge=0, description="how often channels of a filter actor that died are begun again")
-    ] = 3
+    restarts: Annotated[int, Meta(ge=0, description="how often work is begun again whose worker died")] = 3
     progress: Annotated[
         Literal["auto", "rich", "plain", "json", "none"],
         Meta(description="how progress is shown; auto: bars on a terminal, plain lines elsewhere"),

@@ -27,6 +27,7 @@ from raypipe.stages import BY_NAME
 from raypipe.tasks import Task, TaskId
 
 _POLL_SECONDS = 1.0
+_SMALLER = ", or set run.tile_seconds lower"
 
 
 class Sink(Protocol):
@@ -47,7 +48,7 @@ def run_on_ray(
 ) -> None:
     """Do the works of whole sessions as they become possible, beside the passes, which go one after the other."""
     loop = _Loop()
-    _Works(works, loop, sink, token=token).dispatch()
+    _Works(works, loop, sink, token=token, restarts=restarts).dispatch()
     if passes:
         crew = _Crew(budget, restarts)
         for number, each in enumerate(passes):
@@ -79,32 +80,43 @@ class _Loop:
 class _Works:
     """Works of whole sessions: each is handed out when all that its tasks wait for has ended, one way or the other."""
 
-    def __init__(self, works: Sequence[SessionWork], loop: _Loop, sink: Sink, *, token: str) -> None:
-        self.loop, self.sink, self.token = loop, sink, token
+    def __init__(self, works: Sequence[SessionWork], loop: _Loop, sink: Sink, *, token: str, restarts: int) -> None:
+        self.loop, self.sink, self.token, self.restarts = loop, sink, token, restarts
         self.waiting = list(works)
         self.pending = {task.id for work in works for task in work.tasks}
         self.lost: set[TaskId] = set()
 
     def dispatch(self) -> None:
         """Hand out what can begin; what cannot be done any more, because something it needs failed, fails with it."""
-        for work in [each for each in self.waiting if self._is_free(each)]:
+        while work := next(filter(self._is_free, self.waiting), None):  # what fails here may free the next
             self.waiting.remove(work)
             doomed = [task for task in work.tasks if task.needs & self.lost]
             self._end([Made(task, failed=_not_begun(task, self.lost)) for task in doomed])
-            rest = work.without(doomed)
+            rest = work.without(self.lost)
             if rest.tasks:
                 self.sink.emit(WorkStarted(rest.stage, rest.sessions))
-                ref = do_session_work.options(num_cpus=0, memory=rest.memory).remote(rest, self.token)
-                self.loop.watch(ref, lambda ref, rest=rest: self._returned(ref, rest))  # type: ignore[misc]
+                self._begin(rest, attempt=0)
+
+    def _begin(self, work: SessionWork, *, attempt: int) -> None:
+        token = f"{self.token}-{attempt}"
+        ref = do_session_work.options(num_cpus=0, memory=work.memory, max_retries=0).remote(work, token)
+        self.loop.watch(ref, lambda ref: self._returned(ref, work, attempt))
 
     def _is_free(self, work: SessionWork) -> bool:
         return not any((task.needs | task.after) & self.pending for task in work.tasks)
 
-    def _returned(self, ref: Any, work: SessionWork) -> None:
+    def _returned(self, ref: Any, work: SessionWork, attempt: int) -> None:
         try:
             made = ray.get(ref)
         except RayError as error:
-            made = [Made(task, failed=failure(work.stage, None, error)) for task in work.tasks]
+            for task in work.tasks:
+                temporary_name(task.output, f"{self.token}-{attempt}").unlink(missing_ok=True)
+            if attempt < self.restarts:
+                self.sink.emit(Note(", ".join(work.sessions), f"a worker died; {work.stage} is begun again"))
+                self._begin(work, attempt=attempt + 1)
+                return
+            lost = _lost(f"the worker died {attempt + 1} times", work.memory, error)
+            made = [Made(task, failed=failure(work.stage, None, lost)) for task in work.tasks]
         self.sink.emit(WorkEnded(work.stage, work.sessions))
         self._end(made)
         self.dispatch()
@@ -290,8 +302,10 @@ class _PassRun:
             temporary_name(output, member.token).unlink(missing_ok=True)
         actor = self.crew.replace(member.actor)
         if member.attempt >= self.restarts:
-            promised = in_gb(self.crew.budget.filter_actor)
-            self._give_up(member, _lost(f"the filter worker died {member.attempt + 1} times", promised, error))
+            promised = self.crew.budget.filter_actor
+            self._give_up(
+                member, _lost(f"the filter worker died {member.attempt + 1} times", promised, error, _SMALLER)
+            )
             return
         channels = sum(len(self.each.groups[number].lanes) for number in member.unfinished)
         self.sink.emit(Note(self.each.session, f"a filter worker died; its {channels} channels are begun again"))
@@ -300,8 +314,8 @@ class _PassRun:
         self._set_out([_Member(actor, list(member.unfinished), f"{member.token}-{attempt}", attempt)], 1)
 
     def _without_reader(self, member: _Member, error: RayActorError) -> None:
-        promised = in_gb(self.crew.budget.reader)
-        self._give_up(member, _lost(f"the reader died {self.restarts + 1} times", promised, error))
+        promised = self.crew.budget.reader
+        self._give_up(member, _lost(f"the reader died {self.restarts + 1} times", promised, error, _SMALLER))
         self.crew.replace_reader()
 
     def _give_up(self, member: _Member, error: Exception) -> None:
@@ -317,11 +331,10 @@ class _PassRun:
         self.sink.failed(self.each.session, failures)
 
 
-def _lost(what: str, promised: str, error: RayError) -> WorkerLost:
+def _lost(what: str, promised: int, error: RayError, smaller: str = "") -> WorkerLost:
     lost = WorkerLost(
         f"{what}; the last time: {str(error).strip().splitlines()[0]}",
-        hint=f"was it killed for memory (`dmesg`)? It asked for {promised}: close other programs, or set"
-        " run.tile_seconds lower",
+        hint=f"was it killed for memory (`dmesg`)? It asked for {in_gb(promised)}: close other programs{smaller}",
     )
     lost.__cause__ = error
     return lost

@@ -15,6 +15,8 @@ from raypipe.ledger import Entry, read_ledger
 from raypipe.tasks import Task
 
 _OF = " of "
+_WITHOUT = "without "
+_SHOWN_CHANGES = 3
 
 
 class History:
@@ -90,12 +92,30 @@ class History:
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:
-    """Say which fields differ between two keys, old value and new."""
-    return "; ".join(
-        f"{name}: {old.get(name, 'nothing')} -> {new.get(name, 'nothing')}"
-        for name in dict.fromkeys((*new, *old))
+    """Say which fields differ between two keys, old value and new; of many the first, and how many more."""
+    said = [
+        f"made {name}, which failed"
+        if name.startswith(_WITHOUT)
+        else f"{name}: {old.get(name, 'nothing')} -> {new.get(name, 'nothing')}"
+        for name in sorted({**new, **old}, key=lambda name: not name.startswith(_WITHOUT))
         if old.get(name) != new.get(name)
-    )
+    ]
+    more = len(said) - _SHOWN_CHANGES
+    return "; ".join(said[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+
+
+def without(lost: Iterable[str], made_from: Iterable[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+    """Return what a key says of stages that failed: those `lost` to it, and those lost to what it is made from.
+
+    No plan has such a field, so what was made without something is made again as soon as that can be had.
+    """
+    inherited = {
+        name: value
+        for stage, key in made_from
+        for name, value in derived(stage, key).items()
+        if name.startswith(_WITHOUT)
+    }
+    return inherited | {f"{_WITHOUT}{stage}": "failed" for stage in lost}
 
 
 def derived(stage: str, key: Mapping[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from raypipe.history import History, derived, input_key
 from raypipe.inputs import session_extent, session_inputs
 from raypipe.memory import Extent, session_bytes, session_memory
 from raypipe.plan_channels import stage_key
-from raypipe.stages import STAGES, Stage
+from raypipe.stages import BY_NAME, STAGES, Stage
 from raypipe.tasks import ObjectOf, Problem, Task, TaskId
 
 _STAGES = tuple(stage for stage in STAGES if stage.level == "session")
@@ -74,8 +74,8 @@ class _Planner:
         if why:  # what is made together is made again together
             tasks = [replace(task, state="todo", why=why) if task.state == "done" else task for task in tasks]
         self.tasks[session.name, stage.name] = tasks
-        if why:
-            self._begin_afresh([(session.name, name) for name in stage.rewrites])
+        if why and stage.name in self.chosen:
+            self._begin_afresh(stage, session)
 
     def chosen_tasks(self) -> list[Task]:
         """Return the tasks of the chosen stages, stage by stage."""
@@ -117,7 +117,7 @@ class _Planner:
                 after=frozenset[TaskId]().union(*of_sources.values()) - needs,
                 memory=session_memory(stage.name, extent),
             )
-            tasks.append(self._made_again(self.history.judged(task), sources))
+            tasks.append(self.history.judged(task))
         return tasks
 
     def _extent(self, session: Session) -> Extent:
@@ -140,35 +140,45 @@ class _Planner:
 
     def _available(self, place: ObjectOf) -> bool:
         """Whether the object is there, or will be when its time comes."""
-        tasks = [task for task_place in self._writers(place) for task in self.tasks[task_place]]
-        return place in self.tasks and all(task.state != "todo" or task.stage.name in self.chosen for task in tasks)
+        tasks = [task for writer in self._writers(place) for task in self.tasks.get(writer, ())]
+        return (
+            place in self.tasks
+            and self.errors.keys().isdisjoint(self._writers(place))
+            and all(task.state != "todo" or task.stage.name in self.chosen for task in tasks)
+        )
 
     def _require(self, place: ObjectOf, stage: Stage) -> None:
-        if error := self.errors.get(place):
-            raise error
-        if not self._available(place):
-            session, name = place
-            raise _LeftOut(
-                f"{session}: {stage.name} needs {name}, which is not there, out of date or not aligned, and was left out",
-                hint=f"name it too (--only {name} --only {stage.name}), or leave out --only and --skip",
-            )
+        if self._available(place):
+            return
+        for writer in self._writers(place):
+            if error := self.errors.get(writer):
+                raise error
+        raise _left_out(stage, place[0], self._missing(place))
+
+    def _missing(self, place: ObjectOf) -> set[str]:
+        """Return the stages to be named as well for the object to be had."""
+        session, _ = place
+        missing = set()
+        for writer in self._writers(place):
+            if writer not in self.tasks:
+                missing |= {name for need in BY_NAME[writer[1]].needs for name in self._missing((session, need))}
+            if writer[1] not in self.chosen and (writer not in self.tasks or self._is_todo(writer)):
+                missing.add(writer[1])
+        return missing
 
     def _writers(self, place: ObjectOf) -> list[ObjectOf]:
         """Return the stages that write the object, first the one that makes it."""
         session, name = place
-        rewriters = [(session, stage.name) for stage in _STAGES if name in stage.rewrites]
-        return [each for each in (place, *rewriters) if each in self.tasks]
+        return [place, *((session, stage.name) for stage in _STAGES if name in stage.rewrites)]
 
     def _final_tasks(self, place: ObjectOf, reader: Stage) -> list[Task]:
         """Return the tasks after which the object is as `reader` wants it."""
-        made, *rewriters = self._writers(place)
-        tasks = self.tasks[made]
-        outputs = {task.output for task in tasks}
-        return tasks + [
+        outputs = {task.output for task in self.tasks[place]}
+        return [
             task
-            for rewriter in rewriters
-            if rewriter[1] != reader.name
-            for task in self.tasks[rewriter]
+            for writer in self._writers(place)
+            if writer[1] != reader.name
+            for task in self.tasks.get(writer, ())
             if task.output in outputs
         ]
 
@@ -177,11 +187,13 @@ class _Planner:
 
     def _made_from(self, place: ObjectOf, reader: Stage, session: Session) -> dict[str, str]:
         """Return what an object adds to the key of what is made from it."""
-        final = self._final_tasks(place, reader)[-1]
-        if final.state == "kept":  # made by something else: all that is known of it is the file
-            (fact,) = input_key([final.output]).values()
-            return {f"input {final.output.name}": fact}
-        key = derived(final.stage.name, final.key)
+        key: dict[str, str] = {}
+        for final in {task.output: task for task in self._final_tasks(place, reader)}.values():  # the last of each file
+            if final.state == "kept":  # made by something else: all that is known of it is the file
+                (fact,) = input_key([final.output]).values()
+                key[f"input {final.output.name}"] = fact
+            else:
+                key |= derived(final.stage.name, final.key)
         if place[0] == session.name:
             return key
         return {f"{name} of {place[0]}": value for name, value in key.items() if name.startswith("input ")}
@@ -190,19 +202,27 @@ class _Planner:
         own = [session.output / name for name in stage.output_names(self.config)]
         return own + [self.tasks[place][0].output for place in sources.rewritten]
 
-    def _made_again(self, task: Task, sources: _Sources) -> Task:
-        """Do a task again with what it uses: how much of that there will be is not known before."""
-        again = [place[1] for place in (*sources.used, *sources.rewritten) if self._is_todo(place)]
-        if task.state != "done" or not again:
-            return task
-        return replace(task, state="todo", why=f"made with {again[0]}, which is made again")
-
     def _is_todo(self, place: ObjectOf) -> bool:
         return any(task.state == "todo" for task in self.tasks[place])
 
-    def _begin_afresh(self, places: Sequence[ObjectOf]) -> None:
+    def _begin_afresh(self, stage: Stage, session: Session) -> None:
         """Have objects made again that are to be written anew, and already were: their first state is gone."""
-        for place in places:
-            for number, task in enumerate(self.tasks.get(place, ())):
-                if self.history.was_rewritten(task):
-                    self.tasks[place][number] = replace(task, state="todo", why="to be written anew")
+        gone = {
+            name: [replace(task, state="todo", why="to be written anew") for task in tasks]
+            for name in stage.rewrites
+            if any(map(self.history.was_rewritten, tasks := self.tasks.get((session.name, name), [])))
+        }
+        if missing := gone.keys() - self.chosen:
+            self.errors[session.name, stage.name] = _left_out(stage, session.name, missing)
+            del self.tasks[session.name, stage.name]
+            return
+        for name, tasks in gone.items():
+            self.tasks[session.name, name] = tasks
+
+
+def _left_out(stage: Stage, session: str, missing: Collection[str]) -> _LeftOut:
+    names = [name for name in BY_NAME if name in missing]
+    return _LeftOut(
+        f"{session}: {stage.name} needs {' and '.join(names)}, not up to date and left out",
+        hint=f"name what it needs too ({' '.join(f'--only {name}' for name in names)}), or leave out --only and --skip",
+    )

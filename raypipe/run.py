@@ -26,6 +26,7 @@ from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
 from raypipe.errors import TooLittleDisk, TooLittleMemory
 from raypipe.events import Event, Listener, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
+from raypipe.history import without
 from raypipe.io.publish import sync_folder, write_failed
 from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.lock import day_lock
@@ -34,7 +35,7 @@ from raypipe.outcome import Failure, Written, failure
 from raypipe.plan import Plan, make_plan
 from raypipe.recording import Selection
 from raypipe.stages import STAGES, Stage
-from raypipe.tasks import Task
+from raypipe.tasks import Task, TaskId
 
 _DISK_RESERVE = 64 << 20
 
@@ -157,6 +158,8 @@ class _Run:
         self.name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + f"-{secrets.token_hex(2)}"
         self.folder = plan.day.state / "runs" / self.name
         self.tasks = {task.id: task for task in plan.todo}
+        self.keys: dict[TaskId, dict[str, str]] = {}
+        """Of what was published: its key as it is in the ledger."""
         self.began = time.monotonic()
 
     def work(self) -> Report:
@@ -207,16 +210,15 @@ class _Run:
     def written(self, session: str, files: Sequence[Written]) -> bool:
         """Publish files: ledger first, then their names; return whether all went well."""
         try:
-            append_entries(
-                self.plan.day.state, [self._entry(self.tasks[file.stage, file.path], file) for file in files]
-            )
+            keys = [self._key(self.tasks[file.stage, file.path]) for file in files]
+            append_entries(self.plan.day.state, map(self._entry, files, keys))
         except OSError as error:  # what is not in the ledger must not get its name
             for file in files:
                 file.temporary.unlink(missing_ok=True)
             self.failed(session, [failure(f.stage, f.channel, write_failed(error, f.path)) for f in files])
             return False
         failed_before = self.report.failed
-        for file in files:
+        for file, key in zip(files, keys, strict=True):
             try:
                 file.temporary.replace(file.path)
             except OSError as error:
@@ -224,6 +226,7 @@ class _Run:
                 continue
             with suppress(OSError):  # not every file system can sync a folder
                 sync_folder(file.path.parent)
+            self.keys[file.stage, file.path] = key
             self.report.done += 1
             self.report.bytes_written += file.size
             self.emit(TaskDone(file.stage, session, file.channel, self._relative(file.path), file.size))
@@ -267,13 +270,19 @@ class _Run:
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.plan.day.output).as_posix()
 
-    def _entry(self, task: Task, file: Written) -> Entry:
+    def _key(self, task: Task) -> dict[str, str]:
+        """Return the task's key; with what it, or what it is made from, was to be made with and was not."""
+        planned = (task.needs | task.after) & self.tasks.keys()
+        made = planned & self.keys.keys()
+        return task.key | without([stage for stage, _ in planned - made], [(id_[0], self.keys[id_]) for id_ in made])
+
+    def _entry(self, file: Written, key: dict[str, str]) -> Entry:
         return Entry(
             output=self._relative(file.path),
             stage=file.stage,
-            session=task.session.name,
+            session=self.tasks[file.stage, file.path].session.name,
             channel=file.channel,
-            key=task.key,
+            key=key,
             size=file.size,
             mtime_ns=file.mtime_ns,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,6 +1,6 @@
 """Stages of whole sessions as work for a worker: from input files and objects to files under temporary names."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from raypipe.io.unity_log import read_unity_logs
 from raypipe.outcome import Failure, Written, failure
 from raypipe.plan import Plan
 from raypipe.stages import aligning_objects, edfsplit, picture, raycast, rplparallel, umaze, unity
-from raypipe.tasks import Task
+from raypipe.tasks import ObjectOf, Task, TaskId
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,10 @@ class SessionWork:
         """Bytes that it asks for."""
         return max(task.memory for task in self.tasks)
 
-    def without(self, tasks: Sequence[Task]) -> "SessionWork":
-        """Return what is left of the work without `tasks`."""
-        return replace(self, tasks=tuple(task for task in self.tasks if task not in tasks))
+    def without(self, lost: Collection[TaskId]) -> "SessionWork":
+        """Return what is left of the work when `lost` could not be made: older files of theirs are not read either."""
+        left = [task for task in self.tasks if task.needs.isdisjoint(lost)]
+        return replace(self, tasks=tuple(replace(task, objects=_not_lost(task, lost)) for task in left))
 
     def make(self, token: str) -> list[Made]:
         """Make the files under their temporary names; what goes wrong with one is its alone, where it can be."""
@@ -66,6 +67,10 @@ def session_works(plan: Plan) -> list[SessionWork]:
             together = task.inputs if task.stage.name == "edfsplit" else task.session.name
             works.setdefault((task.stage.name, together), []).append(task)
     return [SessionWork(stage, tuple(tasks), plan.config) for (stage, _), tasks in works.items()]
+
+
+def _not_lost(task: Task, lost: Collection[TaskId]) -> dict[ObjectOf, Path]:
+    return {place: path for place, path in task.objects.items() if (place[1], path) not in lost}
 
 
 Maker = Callable[[Sequence[Task], Config, str], Iterator[Made]]
@@ -105,7 +110,7 @@ def _edfsplit(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Mad
         )
         yield _saved(task, fields, said + notes, token)
         return
-    sessions = {session: path for task in tasks for (session, _), path in sorted(task.objects.items()) if path.exists()}
+    sessions = {session: path for task in tasks for (session, _), path in task.objects.items()}
     markers = {session: _markers(path) for session, path in sorted(sessions.items())}
     folders = {session: normalised_dir(path.parent) for session, path in sessions.items()}
     found = edfsplit.navigation_objects(recordings, markers, config.edfsplit, arguments, folders)
@@ -134,7 +139,8 @@ def _aligning_objects(tasks: Sequence[Task], config: Config, token: str) -> Iter
 
 
 def _raycast(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
-    temporaries = {task.output.suffix: temporary_name(task.output, token) for task in tasks}
+    outputs = [tasks[0].output.with_name(name) for name in tasks[0].stage.files]
+    temporaries = {path.suffix: temporary_name(path, token) for path in outputs}
     try:
         notes = raycast.cast_session(
             _object(tasks[0], "unity"),
@@ -148,8 +154,10 @@ def _raycast(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made
             path.unlink(missing_ok=True)
         raise
     for number, task in enumerate(tasks):
-        written = Written.at(temporaries[task.output.suffix], task.stage.name, None, task.output)
+        written = Written.at(temporaries.pop(task.output.suffix), task.stage.name, None, task.output)
         yield Made(task, written, notes=() if number else notes)
+    for unwanted in temporaries.values():  # somebody else's is kept in its place
+        unwanted.unlink()
 
 
 def _umaze(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
@@ -161,14 +169,13 @@ def _umaze(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
 def _picture(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
     (task,) = tasks
     gaze = _path(task, "raycast")
-    has_gaze = gaze is not None and gaze.exists()
     image = picture.maze_image(
         _object(task, "umaze"),
         _object(task, "unity"),
-        gaze.with_name("binData.hdf") if gaze and has_gaze else None,
+        gaze.with_name("binData.hdf") if gaze else None,
         _folder(task),
         revision=config.raycast.scene,
-        n_gaze_samples=_lines(gaze) if gaze and has_gaze else None,
+        n_gaze_samples=_lines(gaze) if gaze else None,
     )
     yield Made(task, Written.at(write_unnamed(task.output, image, token=token), task.stage.name, None, task.output))
 

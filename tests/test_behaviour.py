@@ -6,6 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import psutil
 import pytest
 
 import raypipe
+from raypipe.config import Config, Raycast, Resources
 from raypipe.events import Event, Note, WorkStarted
 from raypipe.io.tables import Table
 from raypipe.simulate import SimulateSettings, simulate_day
@@ -208,7 +212,7 @@ def test_what_is_wrong_with_one_session_is_told_and_the_others_go_on(five: Path,
     failed = {(each.session, each.stage): each for each in report.failures}
     assert f"{logs[1]}, line 41" in failed["session01", "unity"].error
     assert str(logs[2]) in failed["session02", "unity"].error
-    assert "rplparallel" in {stage for session, stage in failed if session == "session03"}
+    assert {stage for session, stage in failed if session == "session03"} == set(STAGES), "all are told"
     assert "no Unity log" in failed["session04", "unity"].error
     assert {session for session, _ in failed} == {f"session0{number}" for number in range(1, 5)}
     assert "needs unity, which failed" in failed["session01", "umaze"].error
@@ -221,6 +225,91 @@ def test_what_is_wrong_with_one_session_is_told_and_the_others_go_on(five: Path,
         rows = np.rint(eye["trial_timestamps"].values * 1000).astype(int)
         np.testing.assert_array_equal(eye["timestamps"].values[rows], ripple["timeStamps"])
     assert ("session05", "maze.png") in done
+
+
+class RaycastKiller:
+    """A listener that has workers killed that write a gaze file, the first so many."""
+
+    def __init__(self, times: int) -> None:
+        self.times = self.left = times
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, WorkStarted) and event.stage == "raycast":
+            threading.Thread(target=self.kill, daemon=True).start()
+
+    def kill(self) -> None:
+        until = time.monotonic() + 60
+        while self.left and time.monotonic() < until:
+            for worker in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if any("unityfile_eyelink" in file.path for file in worker.open_files()):
+                        worker.kill()
+                        worker.wait(10)
+                        self.left -= 1
+            time.sleep(0.002)
+
+
+def test_a_worker_that_is_killed_costs_nothing(day: Path, tmp_path: Path) -> None:
+    report = raypipe.run_day(day, output=tmp_path / "undisturbed", only=STAGES)
+    assert report.exit_code == 0
+    killer = RaycastKiller(2)
+    report = raypipe.run_day(day, output=tmp_path / "killed", only=STAGES, listeners=[killer])
+    assert (killer.left, report.failures) == (0, [])
+    notes = [event.text for event in killer.events if isinstance(event, Note)]
+    assert notes.count("a worker died; raycast is begun again") == 2
+    assert datasets(tmp_path / "killed") == datasets(tmp_path / "undisturbed")
+    assert leftovers(tmp_path) == []
+
+
+def test_what_was_made_without_is_made_again_when_it_can_be_had(day: Path, tmp_path: Path) -> None:
+    report = raypipe.run_day(
+        day,
+        output=tmp_path / "killed",
+        only=STAGES,
+        config=Config(run=Resources(restarts=1)),
+        listeners=[killer := RaycastKiller(2)],
+    )
+    assert killer.left == 0
+    assert {each.stage for each in report.failures} == {"raycast"}
+    for each in report.failures:
+        assert each.error.startswith("the worker died 2 times; the last time: ")
+        assert "It asked for 3" in each.hint and "tile_seconds" not in each.hint
+    assert (tmp_path / "killed" / "picasso" / day.name / "session01" / "maze.png").exists()
+    assert raypipe.run_day(day, output=tmp_path / "killed", only=["raycast"]).done == 2
+    (task,) = raypipe.plan_day(day, output=tmp_path / "killed", only=STAGES).todo
+    assert (task.stage.name, task.why) == ("picture", "made without raycast, which failed")
+    assert raypipe.run_day(day, output=tmp_path / "killed", only=STAGES).done == 1
+    assert raypipe.run_day(day, output=tmp_path / "undisturbed", only=STAGES).exit_code == 0
+    assert datasets(tmp_path / "killed") == datasets(tmp_path / "undisturbed")
+
+
+def test_sessions_that_were_found_without_another_are_found_again_with_it(tmp_path: Path) -> None:
+    settings = SimulateSettings(channels=1, seconds=10, eye_seconds=3, trials=2, sessions=2, seed=3)
+    day = simulate_day(tmp_path, settings)
+    nev = next((day / "session02").glob("*.nev"))
+    whole = nev.read_bytes()
+    nev.write_bytes(b"x" * len(whole))
+    os.utime(nev, ns=(1, 1))
+    assert {each.session for each in raypipe.run_day(day, only=STAGES).failures} == {"session02"}
+    nev.write_bytes(whole)
+    os.utime(nev, ns=(1, 1))  # by size and time it is the same file: only the failure tells
+    assert raypipe.run_day(day, only=["rplparallel"]).done == 1
+    again = {task.stage.name for task in raypipe.plan_day(day, only=STAGES).todo if task.session.name == "session01"}
+    assert again == {"unity", "edfsplit", "aligning_objects", "raycast", "umaze", "picture"}
+
+
+def test_a_gaze_file_that_somebody_changed_is_kept_and_the_other_made(day: Path) -> None:
+    assert raypipe.run_day(day, only=STAGES).exit_code == 0
+    csv, bins = (day / "session01" / name for name in ("unityfile_eyelink.csv", "binData.hdf"))
+    csv.write_text("mine\n")
+    before = bins.stat().st_mtime_ns
+    report = raypipe.run_day(day, only=STAGES, config=Config(raycast=Raycast(radius=2)))
+    assert (report.exit_code, report.done) == (0, 2)
+    assert csv.read_text() == "mine\n"
+    assert bins.stat().st_mtime_ns > before
+    assert leftovers(day) == []
 
 
 @pytest.mark.parametrize(

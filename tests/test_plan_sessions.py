@@ -124,8 +124,7 @@ def test_what_lost_one_of_two_files_makes_both_again(day: Path) -> None:
     pretend_done(day)
     (day / "session01" / "binData.hdf").unlink()
     made = plan(day)
-    assert stages(made) == ["raycast", "raycast", "picture"]
-    assert made.todo[-1].why == "made with raycast, which is made again"
+    assert stages(made) == ["raycast", "raycast"], "the picture is made of the same again"
 
 
 def test_objects_of_others_are_neither_made_nor_written_anew_but_used(day: Path) -> None:
@@ -165,12 +164,43 @@ def test_what_a_stage_needs_must_be_asked_for_or_there(day: Path) -> None:
     made = plan(day, only=["umaze"])
     (problem,) = made.problems
     assert problem.stages == ("umaze",)
-    assert "session01: umaze needs unity, which is not there" in problem.error.message
-    assert "--only unity --only umaze" in problem.error.hint
+    assert problem.error.message == (
+        "session01: umaze needs rplparallel and unity and aligning_objects, not up to date and left out"
+    )
+    asked = ["umaze", *problem.error.hint.partition("(")[2].partition(")")[0].split()[1::2]]
+    assert stages(plan(day, only=asked)) == ["rplparallel", "unity", "aligning_objects", "umaze"]
+    assert plan(day, only=asked).problems == ()
     pretend_done(day)
     (day / "session01" / "umaze_fd09.hkl").unlink()
     made = plan(day, only=["umaze"])
     assert (made.problems, stages(made)) == ((), ["umaze"])
+
+
+def test_what_was_aligned_is_not_aligned_by_another_setting(day: Path) -> None:
+    pretend_done(day)
+    other = Config(aligning_objects=Aligning(doubtful_ms=10))
+    made = plan(day, config=other, only=["aligning_objects", "umaze"])
+    assert made.todo == ()
+    (problem,) = made.problems
+    assert problem.stages == ("aligning_objects", "umaze")
+    assert "aligning_objects needs unity and edfsplit" in problem.error.message
+    assert stages(plan(day, config=other, only=["unity", "edfsplit"])) == [], "they are as they should be"
+    of_all = plan(day, config=other, only=["unity", "edfsplit", "aligning_objects", "umaze"])
+    assert stages(of_all) == ["unity", "edfsplit", "aligning_objects", "aligning_objects", "umaze"]
+
+
+def test_each_file_of_others_counts(two_sessions: Path, tmp_path: Path) -> None:
+    day = copied(two_sessions, tmp_path)
+    for path in (*day.glob("session0*/"),):
+        (path / "rplparallel_d41d.hkl").write_bytes(b"PyHipp's")
+    for name in ("unityfile_eyelink.csv", "binData.hdf"):
+        (day / "session01" / name).write_bytes(b"somebody's")
+    keys = {(task.session.name, task.stage.name): task.key for task in plan(day).tasks}
+    eyes = keys["session01", "edfsplit"]
+    files = [day / name / "rplparallel_d41d.hkl" for name in ("session01", "session02")]
+    assert str(files[0].stat().st_mtime_ns) in eyes["input rplparallel_d41d.hkl"]
+    assert str(files[1].stat().st_mtime_ns) in eyes["input rplparallel_d41d.hkl of session02"]
+    assert {"input unityfile_eyelink.csv", "input binData.hdf"} <= keys["session01", "picture"].keys()
 
 
 def test_a_picture_without_gaze_is_drawn_again_when_there_is_gaze(day: Path) -> None:

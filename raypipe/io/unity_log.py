@@ -1,6 +1,6 @@
 """Unity's logs: a header, then a line for every frame: trigger word, seconds since the last frame, x, z, heading.
 
-The header has 14 lines, 15, or any other number: the first line of five numbers ends it.
+The header has 14 lines, 15, or any other number: the first line of numbers ends it.
 """
 
 import codecs
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from raypipe.errors import FormatError, InputMissing
 
 COLUMNS = ("trigger", "dt", "x", "y", "heading")
+FEWEST_NUMBERS = 3
+"""A line of so many numbers and nothing else is no header, but a frame, if a damaged one."""
 
 
 @dataclass(frozen=True)
@@ -67,24 +69,34 @@ def _read_log(path: Path) -> tuple[NDArray[np.float64], list[str]]:
         raise FormatError(f"{path} cannot be read: {error}", hint="copy the log again") from error
     # What a computer had not yet written when its power failed is zeros.
     lines = content.removeprefix(codecs.BOM_UTF8).rstrip(b"\0").splitlines(keepends=True)
-    first = next((i for i, line in enumerate(lines) if _numbers(line)), len(lines))
+    n_lines = len(lines)
+    first = next((i for i, line in enumerate(lines) if _begins_frames(line)), n_lines)
     notes = []
-    last = lines[-1] if first < len(lines) else b"\n"
+    last = lines[-1] if first < n_lines else b"\n"
     if not last.endswith((b"\n", b"\r")) and not _numbers(last):
-        notes.append(f"{path.name}: line {len(lines)} was cut off and was left out: {_shown(last)}")
+        notes.append(f"{path.name}: line {n_lines} was cut off and was left out: {_shown(last)}")
         del lines[-1]
     if first >= len(lines):
         raise FormatError(
-            f"{path} holds no frame: none of its {len(lines)} lines is five numbers ({', '.join(COLUMNS)})",
+            f"{path} holds no frame: none of its {n_lines} lines is five numbers ({', '.join(COLUMNS)})",
             hint="an empty log of a false start may be moved out of its folder",
         )
     try:
-        frames = np.loadtxt(io.BytesIO(b"".join(lines[first:])), comments=None, ndmin=2, encoding="latin-1")
+        frames = np.loadtxt(io.BytesIO(b"\n".join(lines[first:])), comments=None, ndmin=2, encoding="latin-1")
     except ValueError:
         frames = np.empty((0, 0))
     if frames.shape[1] != len(COLUMNS) or not _plausible(frames).all():
         raise _bad_line(path, lines, first)
     return frames, notes
+
+
+def _begins_frames(line: bytes) -> bool:
+    """Tell a line of numbers, be it too few, too many or with commas, from a line of the header."""
+    words = line.replace(b",", b" ").split()
+    try:
+        return len([float(word) for word in words]) >= FEWEST_NUMBERS
+    except ValueError:
+        return False
 
 
 def _numbers(line: bytes) -> list[float] | None:

@@ -24,7 +24,7 @@ def log(folder: Path, lines: list[str], name: str = "session_1_5112018105323.txt
 
 
 @pytest.mark.parametrize("n_lines", [0, 1, 14, 15, 23])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_header_of_any_length(tmp_path: Path, n_lines: int, end: str) -> None:
     read = read_unity_logs([log(tmp_path, (2 * HEADER)[:n_lines] + FRAMES, end=end)])
     assert read.frames.tolist() == VALUES
@@ -103,10 +103,13 @@ def test_a_bad_line_is_named(tmp_path: Path, bad: str, complaint: str, place: in
     assert caught.value.hint
 
 
-def test_all_lines_of_six_columns(tmp_path: Path) -> None:
-    """A log of another program is no frame from its first line on."""
-    with pytest.raises(FormatError, match="holds no frame"):
-        read_unity_logs([log(tmp_path, [*HEADER, "0 0.03 1 2 3 4", "0 0.03 1 2 3 4"])])
+@pytest.mark.parametrize("bad", ["0 0.03 1 2 3 4", "0 0.03 1 2", "0,0.03,1,2,3", "0 0,03 1,0 2,0 3,0", "0 NaN 1 2 3"])
+@pytest.mark.parametrize("others", [True, False])
+def test_a_bad_first_frame_is_no_header(tmp_path: Path, bad: str, others: bool) -> None:
+    """Nor is a log of another program, in which no line is a frame."""
+    path = log(tmp_path, [*HEADER, bad, *(FRAMES if others else [bad, bad])])
+    with pytest.raises(FormatError, match=re.escape(f"{path}, line 16: ")):
+        read_unity_logs([path])
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"Version: 1\nTrigger: v4\n", b"0 0.03 1", bytes(100), b"\xff\xfe0\0"])

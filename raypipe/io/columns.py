@@ -33,7 +33,7 @@ def tokens_of(text: bytes) -> Tokens:
 def numbers(tokens: Tokens, which: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Read the tokens `which` as numbers: float64 (n,), and which of them are none (their value is NaN).
 
-    A lone dot is a missing value: NaN, and no fault.
+    A lone dot is a missing value, as is NaN in any case (edf2asc -miss NaN): NaN, and no fault.
     """
     every_byte = np.frombuffer(tokens.text, np.uint8)
     start = tokens.starts[which]
@@ -64,5 +64,5 @@ def numbers(tokens: Tokens, which: NDArray[np.intp]) -> tuple[NDArray[np.float64
             value = float(tokens.text[tokens.starts[which[index]] : tokens.stops[which[index]]])
         except ValueError:
             continue
-        values[index], odd[index] = value, not np.isfinite(value)
+        values[index], odd[index] = value, np.isinf(value)
     return values, odd

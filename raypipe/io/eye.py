@@ -88,7 +88,7 @@ def eye_recording(
         ms = _with_halves(ms, block_starts)
         all_notes.append("times are whole milliseconds: the half ones were put back")
     starts = _blocks_without_pause(path, ms, block_starts, period_ms, all_notes)
-    gaze_px[(gaze_px == NO_DATA) | (gaze_px >= NO_DATA_ABOVE)] = np.nan
+    gaze_px[_is_missing(gaze_px)] = np.nan
     order = sorted(range(len(messages)), key=lambda index: messages[index][0])
     return EyeRecording(
         path=path,
@@ -116,7 +116,13 @@ def decoded(text: bytes) -> str:
 
 def _events(rows: Sequence[EventRow], n_values: int) -> EyeEvents:
     table = np.array(sorted(rows, key=lambda row: row[:3]), np.float64).reshape(-1, 3 + n_values)
-    return EyeEvents(table[:, 0].copy(), table[:, 1].copy(), table[:, 2] > 0, table[:, 3:].copy())
+    values = np.where(_is_missing(table[:, 3:]), np.nan, table[:, 3:])
+    return EyeEvents(table[:, 0].copy(), table[:, 1].copy(), table[:, 2] > 0, values)
+
+
+def _is_missing(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    missing: NDArray[np.bool_] = (values == NO_DATA) | (values >= NO_DATA_ABOVE)
+    return missing
 
 
 def _typical_distance(path: Path, ms: NDArray[np.float64]) -> float:

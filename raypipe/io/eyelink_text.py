@@ -204,7 +204,7 @@ class _Reading:
         self.n_columns = 0
 
     def _number(self, word: bytes, line: bytes, number: int, *, may_be_missing: bool = False) -> float:
-        if may_be_missing and word == b".":
+        if may_be_missing and word.lower() in (b".", b"nan"):
             return np.nan
         try:
             value = float(word)

@@ -1,5 +1,6 @@
 """EyeLink text: every layout edf2asc prints, read exactly; mne as referee; and every way of being damaged."""
 
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -164,6 +165,18 @@ def test_events_of_both_eyes_and_their_missing_fields(tmp_path: Path) -> None:
     assert np.isnan(recording.events["saccade"].values).tolist() == [[False, False, False, True, False, False]]
 
 
+@pytest.mark.parametrize("missing", [b"NaN", b"nan", b"-32768.0", b"100000000.0"])
+def test_missing_values_by_another_name(tmp_path: Path, missing: bytes) -> None:
+    """`edf2asc -miss` writes what one likes."""
+    text = asc(replace(PLAIN, blocks=(block(1000, 10, seed=1, events=EVENTS),)))
+    other = re.sub(rb"(?<=[\t ])\.(?=[\t\n])", missing, text)
+    assert other.count(missing) > 4
+    expected, read = (read_eye_file(write(tmp_path, each)) for each in (text, other))
+    np.testing.assert_array_equal(read.gaze_px, expected.gaze_px)
+    for kind, events in expected.events.items():
+        np.testing.assert_array_equal(read.events[kind].values, events.values)
+
+
 def test_a_pause_within_a_block_begins_another(tmp_path: Path) -> None:
     lines = asc(Model(1000, (block(1000, 30),))).split(b"\n")
     lost = [line for line in lines if not line.startswith((b"1010\t", b"1011\t", b"1025\t"))]
@@ -281,7 +294,8 @@ def test_events_in_other_units_lose_their_positions_only(tmp_path: Path) -> None
     st.lists(
         st.from_regex(r"-?[0-9]{1,9}(\.[0-9]{0,5})?|-?\.[0-9]{1,6}|\.", fullmatch=True)
         | st.floats(allow_nan=False, allow_infinity=False).map(repr)
-        | st.text("0123456789.-+eE", min_size=1, max_size=18),
+        | st.text("0123456789.-+eE", min_size=1, max_size=18)
+        | st.sampled_from(["NaN", "nan", "-nan", "inf", "Infinity"]),
         min_size=1,
         max_size=20,
     )
@@ -291,7 +305,7 @@ def test_numbers_are_pythons(words: list[str]) -> None:
     for word, value, is_bad in zip(words, values, bad, strict=True):
         try:
             expected = np.nan if word == "." else float(word)
-            expected_bad = word != "." and not np.isfinite(expected)
+            expected_bad = np.isinf(expected)
         except ValueError:
             expected, expected_bad = np.nan, True
         assert bool(is_bad) == expected_bad, word

@@ -74,14 +74,26 @@ def match_trials(
 
     Those pairs are taken which together agree most, each in its words and its length. Two trials may be a pair if two
     of their words agree and their lengths do to 1.5 s, or their lengths do to 20 ms, or if all words of all trials are
-    equal as they stand. Gives no pairs if more than a fifth of the shorter side would find no partner.
+    equal as they stand. Where posters change from trial to trial, words alone tell by how much lengths usually differ,
+    and how evenly: a log that counts two frames more in every trial is still the session's. Gives no pairs if more than
+    a fifth of the shorter side would find no partner.
     """
     agreement = (codes[:, None] == their_codes).mean(axis=2)
-    apart = np.abs(seconds[:, None] - their_seconds)
-    possible = (agreement > 0.5) & (apart <= UNLIKE_SECONDS) | (apart <= SAME_SECONDS)
+    longer = seconds[:, None] - their_seconds
+    possible = (agreement > 0.5) & (np.abs(longer) <= UNLIKE_SECONDS) | (np.abs(longer) <= SAME_SECONDS)
+    usual, spread = 0.0, LENGTH_SCALE_SECONDS
+    if 2 * np.count_nonzero(np.diff(their_codes[:, 0])) > len(their_codes) - 1:
+        by_words = _best_in_order(np.where(possible, agreement, 0))
+        if len(by_words) >= SHARE_MATCHED * min(agreement.shape):
+            of_words = longer[by_words[:, 0], by_words[:, 1]]
+            usual = float(np.median(of_words))
+            spread = max(spread, float(np.median(np.abs(of_words - usual))))
+            if np.array_equal(codes, their_codes) and np.all(np.abs(np.diag(longer) - usual) <= 5 * spread):
+                return np.column_stack([np.arange(len(codes))] * 2)
     if np.array_equal(codes, their_codes):
         np.fill_diagonal(possible, True)
-    score = np.where(possible, agreement + LENGTH_WEIGHT * np.exp(-apart / LENGTH_SCALE_SECONDS), 0)
+    weight = LENGTH_WEIGHT * LENGTH_SCALE_SECONDS / spread
+    score = np.where(possible, agreement + weight * np.exp(-np.abs(longer - usual) / spread), 0)
     pairs = _best_in_order(score)
     return pairs if len(pairs) >= SHARE_MATCHED * min(score.shape) else pairs[:0]
 

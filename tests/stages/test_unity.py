@@ -343,6 +343,27 @@ def test_a_word_misread_keeps_its_trial() -> None:
     assert [note for note in notes if "words of 2 trials differ" in note and "trial 6, 10" in note]
 
 
+@pytest.mark.parametrize("lost", [[], [0], [13, 22]])
+@pytest.mark.parametrize(("more", "scatter"), [(0.066, 0.005), (0, 0.1), (-0.3, 0.05)])
+@pytest.mark.parametrize("seed", range(5))
+def test_trials_that_last_longer_in_unity(lost: list[int], more: float, scatter: float, seed: int) -> None:
+    """Frames written twice, or a clock that stumbles, make no trial another one: words tell which it is."""
+    random = np.random.default_rng(seed)
+    posters = 1 + np.cumsum(random.integers(1, 6, 40)) % 6
+    codes, seconds = np.add.outer(posters, [10, 20, 30]), random.uniform(2, 6, 40)
+    kept = np.setdiff1d(np.arange(40), lost)
+    pairs = match_trials(codes[kept], seconds[kept] + more + random.normal(0, scatter, kept.size), codes, seconds)
+    np.testing.assert_array_equal(pairs, np.column_stack([np.arange(kept.size), kept]))
+
+
+def test_triggers_that_are_written_twice() -> None:
+    log = session(20)
+    stamps, markers = recorded(log)
+    twice = np.repeat(log.frames, 1 + (log.frames[:, 0] > 0), axis=0)
+    fields, _ = make(UnityLog(twice, 1), stamps, markers)
+    np.testing.assert_array_equal(fields["timeStamps"][0], stamps)
+
+
 def test_equal_trials_in_a_row_are_told_apart_by_their_length() -> None:
     codes = np.tile([11, 21, 31], (6, 1))
     seconds = np.array([1.0, 2.5, 1.7, 3.3, 0.8, 2.1])

@@ -13,6 +13,13 @@ from raypipe.io.tables import Table
 from raypipe.stages.clock_map import ClockMap, clock_map
 from raypipe.stages.rplparallel import START_WORDS
 
+_FIELDS = {
+    "rplparallel": ("timeStamps", "markers", "rawMarkers", "sessionStartTime"),
+    "unity": ("unityTriggers", "unityTime", "unityData", "timeStamps"),
+    "eyelink": ("timestamps", "trial_timestamps", "samplingRate", "fix_times"),
+}
+"""What is read of each object."""
+
 
 @dataclass(frozen=True)
 class Aligned:
@@ -50,9 +57,16 @@ def align(
     log has not or under other words. Nothing else is done to them. Of a session of which Unity lacks trials, Unity's
     object holds fewer than the other two (see its `timeStamps`).
 
-    Objects that are on Ripple's clock stay as they are, bit for bit. Raises FormatError if the numbers of trials differ
-    or if markers do not follow each other in time.
+    Objects that are on Ripple's clock stay as they are, bit for bit. Raises FormatError if the numbers of trials differ,
+    if markers do not follow each other in time or if an object lacks a field.
     """
+    for which, fields in (("rplparallel", rplparallel), ("unity", unity), ("eyelink", eyelink)):
+        lacking = [name for name in _FIELDS[which] if fields is not None and name not in fields]
+        if lacking:
+            raise FormatError(
+                f"the {which} object lacks {', '.join(lacking)}: nothing can be aligned with it",
+                hint="remove its file, and the next run makes it again",
+            )
     ripple = _ripple_events(rplparallel)
     frames = _unity_events(unity) if unity is not None else None
     samples = _eye_events(eyelink) if eyelink is not None else None

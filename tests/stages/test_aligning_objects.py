@@ -54,6 +54,10 @@ def same(ours: Any, theirs: Any) -> bool:
     return type(ours) is type(theirs) and bool(ours == theirs or (ours != ours and theirs != theirs))
 
 
+def without(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in names}
+
+
 # Against the truth.
 
 
@@ -214,6 +218,19 @@ def test_a_trial_that_lasts_longer_on_unitys_clock_is_doubtful_and_not_flattened
     assert result.unity["doubtfulTrials"].tolist() == [k == 5 for k in range(6)]
 
 
+@pytest.mark.parametrize("seconds", [0.3, 20.0])
+@pytest.mark.parametrize("trial", range(6))
+def test_a_clock_that_stood_still_makes_one_trial_doubtful_and_no_other(trial: int, seconds: float) -> None:
+    """Nor if that was in the middle of the session, where every half of it has the jump."""
+    day = simulated()
+    unity = unity_of(day)
+    unity["unityTime"][0][unity["unityTriggers"][0][trial, 1] + 3 :] += seconds
+    result = align(unity, eyelink_of(day), rplparallel_of(day), ALIGNING)
+    assert_exact(result, rplparallel_of(day))
+    assert result.unity["doubtfulTrials"].tolist() == [k == trial for k in range(6)]
+    assert len(result.notes) == 1
+
+
 def test_the_drift_of_a_clock_makes_no_trial_doubtful() -> None:
     """At 900 ppm a trial of 40 s is 36 ms longer, and yet as long as it should be."""
     day = simulated(trials=4, seconds=200.0, unity_ppm=900.0, eye_ppm=-900.0, timeout_fraction=1.0)
@@ -300,6 +317,9 @@ def test_objects_that_cannot_be_aligned() -> None:
         ((unity, {**eyelink, "trial_timestamps": empty}, rplparallel), r"eyelink: trials are \(0, 0\)"),
         ((unity, {**eyelink, "withoutSample": np.ones((6, 3), np.bool_)}, rplparallel), "the eye data: 0 markers"),
         ((unity, eyelink, {**rplparallel, "timeStamps": rplparallel["timeStamps"].ravel()}), "rplparallel: timeStamps"),
+        ((without(unity, "unityTime"), eyelink, rplparallel), "the unity object lacks unityTime"),
+        ((unity, without(eyelink, "fix_times", "timestamps"), rplparallel), "eyelink object lacks timestamps, fix_times"),
+        ((unity, eyelink, without(rplparallel, "rawMarkers")), "the rplparallel object lacks rawMarkers"),
         ((unity, eyelink, {**rplparallel, "timeStamps": rplparallel["timeStamps"][::-1]}), "do not follow each other"),
     ):
         with pytest.raises(FormatError, match=message):
@@ -334,6 +354,15 @@ def test_one_late_event_does_not_change_the_ratio_of_clocks() -> None:
         assert clock_map(own + 0.02 * (np.arange(99) == late), ripple, what="test").ratio == pytest.approx(
             1 / 1.0001, abs=1e-9
         )
+
+
+def test_jumps_do_not_change_the_ratio_of_clocks() -> None:
+    ripple = np.arange(1.0, 100.0)
+    for jumps in ([49], [20, 70], [3, 50, 51, 98]):
+        own = 1.0001 * ripple
+        for jump in jumps:
+            own[jump:] += 7
+        assert clock_map(own, ripple, what="test").ratio == pytest.approx(1 / 1.0001, abs=1e-9)
 
 
 # PyHipp's own.

@@ -7,6 +7,7 @@ from raypipe.day import Day, Session, in_natural_order
 from raypipe.errors import InputMissing, RaypipeError
 from raypipe.io.eye_choice import eye_source, find_eye_files
 from raypipe.memory import Extent
+from raypipe.stages import without
 
 _BYTES_PER_SAMPLE = {"EyeLink text": 30, "EyeLink EDF": 15, "European EDF": 6}
 """At least so many; of two eyes it is more."""
@@ -49,7 +50,7 @@ def _required_unity_logs(session: Session, config: Config) -> tuple[Path, ...]:
         pattern = f"{config.unity.DirName}/{config.unity.FileName}"
         raise InputMissing(
             f"{session.name}: no Unity log {pattern} in {session.input}",
-            hint="copy the folder of the logs into the session's folder, or go without them: --skip unity",
+            hint=f"copy the folder of the logs into the session's folder, or go without them: {without('unity')}",
         )
     return logs
 
@@ -61,7 +62,7 @@ def _required_eye_files(day: Day, session: Session, config: Config) -> tuple[Pat
         raise InputMissing(
             f"{session.name}: no eye file of the {kind} in {day.input}",
             hint=f"copy the .edf or .asc there (a calibration's name has {config.edfsplit.CalibFileNameChar!r} in it),"
-            " or go without eye data: --skip edfsplit",
+            f" or go without eye data: {without('edfsplit')}",
         )
     if len(files) > 1 and not session.is_navigation:
         raise InputMissing(

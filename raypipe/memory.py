@@ -115,9 +115,12 @@ def make_budget(
         smallest = Budget(0, config.run.tile_seconds, 0, 80 * MB, 0, 0, session_task, RAY_SERVICES + session_task)
         if smallest.total <= memory:
             return smallest
+    less = "take fewer channels at a time with --channels" if most else "leave the largest stage out with --skip"
     raise TooLittleMemory(
-        f"the smallest way to do this needs {in_gb(smallest.total)}, and {in_gb(memory)} are allowed",
-        hint="give more with --memory, use a larger machine, or take fewer channels at a time with --channels",
+        f"the smallest way to do this needs {in_gb(smallest.total)}"
+        + (f" ({in_gb(session_task)} of it for what is made of whole sessions)" if session_task else "")
+        + f", and {in_gb(memory)} are allowed",
+        hint=f"give more with --memory, use a larger machine, or {less}",
     )
 
 

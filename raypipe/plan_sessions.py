@@ -1,7 +1,7 @@
 """Tasks of whole sessions: which files and objects each is made from, and what must have ended before.
 
-All stages are looked at, in the order of the table, because the keys of later ones hold those of earlier ones; what
-comes out are the stages that were asked for.
+The stages that were asked for are looked at, and all that they are made from, in the order of the table, because the
+keys of later ones hold those of earlier ones; what comes out are the stages that were asked for.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,11 +26,19 @@ def plan_sessions(
 ) -> tuple[list[Task], list[Problem]]:
     """Return the tasks of the `chosen` stages that are made of whole sessions, and what keeps some from being planned."""
     planner = _Planner(day, config, {stage.name for stage in chosen}, history)
-    for stage in _STAGES:
+    for stage in _and_their_sources(chosen):
         for session in day.sessions:
             if session.is_navigation or not stage.navigation_only:
                 planner.add(stage, session)
     return planner.chosen_tasks(), planner.chosen_problems()
+
+
+def _and_their_sources(chosen: Collection[Stage]) -> list[Stage]:
+    wanted: set[str] = set()
+    for stage in reversed(_STAGES):
+        if stage in chosen or stage.name in wanted or wanted & set(stage.rewrites):
+            wanted |= {stage.name, *stage.needs, *stage.uses, *stage.rewrites}
+    return [stage for stage in _STAGES if stage.name in wanted]
 
 
 @dataclass(frozen=True)

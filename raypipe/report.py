@@ -1,7 +1,7 @@
 """Plans and states of a day as text for people and as JSON for programs."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -86,7 +86,7 @@ def refusal(plan: Plan) -> Refused | None:
 
 def kept_text(plan: Plan) -> str:
     """Say how many files are kept for being somebody else's; nothing if there are none."""
-    kept = plan.replaceable
+    kept = {task.output: task for task in plan.replaceable}.values()  # a file that is written anew has two
     changed = sum(task.changed_since for task in kept)
     parts = [(changed, "changed by something else since"), (len(kept) - changed, "made by something else")]
     said = ", ".join(f"{number} {what}" for number, what in parts if number)
@@ -94,17 +94,20 @@ def kept_text(plan: Plan) -> str:
 
 
 def failures_text(failures: Sequence[TaskFailed]) -> str:
-    """Return what failed, why, and where the whole story is; tasks with one cause in one row."""
+    """Return what failed, why, and where the whole story is; stages and channels with one cause in one row."""
     from rich.table import Table
 
     table = Table(title="failed", title_justify="left", box=None, pad_edge=False, header_style="bold")
     for heading in ("session", "stage", "channels", "why", "log"):
         table.add_column(heading, overflow="fold")
-    causes: dict[tuple[str, str, str], list[TaskFailed]] = {}
+    channels: dict[tuple[str, str, str], list[int]] = {}
+    logs: dict[tuple[str, str], str] = {}
     for each in failures:
-        causes.setdefault((each.session, each.stage, each.error), []).append(each)
-    for (session, stage, error), some in causes.items():
-        table.add_row(session, stage, ranges(each.channel for each in some if each.channel), error, some[0].log)
+        found = channels.setdefault((each.session, each.error, each.stage), [])
+        found += [each.channel] if each.channel else []
+        logs.setdefault((each.session, each.error), each.log)
+    for (session, error, numbers), stages in _sharing(channels).items():
+        table.add_row(session, ", ".join(stages), numbers, error, logs[session, error])
     text = StringIO()
     _print(text, table)
     return text.getvalue()
@@ -199,18 +202,23 @@ def _reasons(plan: Plan) -> list[str]:
         if task.state != "done":
             found = channels.setdefault((task.session.name, task.why, task.stage.name), [])
             found += [task.channel.number] if task.channel else []
+    return [
+        f"{session} {', '.join(names)}{f' of channels {numbers}' if numbers else ''}: {why}"
+        for (session, why, numbers), names in _sharing(channels).items()
+    ]
+
+
+def _sharing(channels: Mapping[tuple[str, str, str], Sequence[int]]) -> dict[tuple[str, str, str], list[str]]:
+    """Sort (session, why, stage) and its channels into (session, why, channels) and the stages that share them."""
     stages: dict[tuple[str, str, str], list[str]] = {}
     for (session, why, stage), numbers in channels.items():
         stages.setdefault((session, why, ranges(numbers)), []).append(stage)
-    return [
-        f"{session} {', '.join(names)}{f' of channels {numbers}' if numbers else ''}: {why}"
-        for (session, why, numbers), names in stages.items()
-    ]
+    return stages
 
 
 def _by_stage(tasks: Iterable[Task]) -> dict[tuple[str, str], list[Task]]:
     table: dict[tuple[str, str], list[Task]] = {}
-    for task in tasks:
+    for task in sorted(tasks, key=lambda task: task.session.name):
         table.setdefault((task.session.name, task.stage.name), []).append(task)
     return table
 

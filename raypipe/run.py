@@ -255,10 +255,9 @@ class _Run:
         """Count the problems that kept tasks from being planned as failures, and say how it went."""
         report = self.report
         for problem in self.plan.problems:
+            message = problem.error.message.removeprefix(f"{problem.session}: ")  # each listener names the session
             for stage in problem.stages:
-                event = TaskFailed(
-                    stage, problem.session, problem.channel, problem.error.message, problem.error.hint, ""
-                )
+                event = TaskFailed(stage, problem.session, problem.channel, message, problem.error.hint, "")
                 report.failures.append(event)
                 report.failed += 1
                 self.emit(event)

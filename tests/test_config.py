@@ -74,7 +74,7 @@ def test_what_is_no_amount_of_memory(text: str) -> None:
 
 
 def test_stages_are_chosen_by_name() -> None:
-    assert [stage.name for stage in choose_stages()] == ["rplparallel", "rplsplit", "rpllfp", "rplhighpass"]
+    assert [stage.name for stage in choose_stages()] == list(BY_NAME)
     assert [stage.name for stage in choose_stages(("rpllfp", "rplsplit"), ("rplsplit",))] == ["rpllfp"]
     with pytest.raises(UsageError) as error:
         choose_stages(("rplfp",))

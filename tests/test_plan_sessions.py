@@ -1,6 +1,7 @@
 """What is made of whole sessions: what it needs, what makes it be made again, and what goes on without it."""
 
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import raypipe
-from raypipe.config import Aligning, Config
+from raypipe.config import Aligning, Config, Resources
+from raypipe.errors import TooLittleMemory
 from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.plan import Plan
 from raypipe.simulate import SimulateSettings, simulate_day
@@ -147,6 +149,7 @@ def test_without_unity_logs_eye_data_are_aligned_all_the_same(day: Path) -> None
     assert "no Unity log RawData*/session*" in problem.error.message
     (aligned,) = (task for task in made.todo if task.stage.name == "aligning_objects")
     assert aligned.output.name == "eyelink_24d5.hkl"
+    assert_hint_mends(day, problem.error.hint)
 
 
 def test_without_eye_files_the_maze_is_walked_all_the_same(day: Path) -> None:
@@ -157,7 +160,13 @@ def test_without_eye_files_the_maze_is_walked_all_the_same(day: Path) -> None:
     assert problems["session01"].stages == ("edfsplit", "raycast")
     assert problems["sessioneye"].stages == ("edfsplit",)
     assert "no eye file of the navigation" in problems["session01"].error.message
+    assert_hint_mends(day, problems["session01"].error.hint)
     assert stages(made) == ["rplparallel", "unity", "aligning_objects", "umaze", "picture"]
+
+
+def assert_hint_mends(day: Path, hint: str) -> None:
+    skipped = re.findall("--skip ([a-z]+)", hint)
+    assert skipped and plan(day, skip=skipped).problems == ()
 
 
 def test_what_a_stage_needs_must_be_asked_for_or_there(day: Path) -> None:
@@ -225,6 +234,12 @@ def test_a_plan_of_sessions_counts_their_memory(day: Path) -> None:
     largest = max(task.memory for task in made.todo)
     assert largest > 0
     assert budget_of(made).session_task == largest
+    small = plan(day, config=Config(run=Resources(memory="700MB")))
+    with pytest.raises(
+        TooLittleMemory, match=r"9.. MB \(3.. MB of it .* sessions\), and 734 MB are allowed"
+    ) as refused:
+        budget_of(small)
+    assert "--channels" not in refused.value.hint and "--skip" in refused.value.hint
     assert budget_of(replace(made, tasks=())).session_task == 0
 
 

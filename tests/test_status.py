@@ -8,6 +8,7 @@ import pytest
 
 import raypipe
 from raypipe import report
+from raypipe.events import TaskFailed
 from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.plan import Plan
 from raypipe.status import Row, Status, status_of
@@ -138,3 +139,22 @@ def test_what_is_kept_is_counted(made: Path) -> None:
     )
     assert last == report.kept_text(plan)
     assert report.kept_text(raypipe.plan_day(made, only=RIPPLE, channels="9,10", replace=True)) == ""
+
+
+def test_a_file_that_two_stages_write_is_one_that_is_kept(day: Path) -> None:
+    (day / "session01" / "unity_71bf.hkl").write_bytes(SIGNATURE)
+    assert report.kept_text(raypipe.plan_day(day)).startswith("kept as found: 1 (1 made by something else)")
+
+
+def test_stages_that_share_a_cause_share_a_row() -> None:
+    failed = [
+        *(TaskFailed(stage, "session01", None, "no log", "", "a.log") for stage in ("unity", "umaze", "umaze")),
+        *(TaskFailed("rpllfp", "session01", number, "too short", "", "b.log") for number in (1, 2)),
+        TaskFailed("rplhighpass", "session01", 2, "too short", "", "b.log"),
+    ]
+    rows = [line.split() for line in report.failures_text(failed).splitlines()[2:]]
+    assert rows == [
+        ["session01", "unity,", "umaze", "no", "log", "a.log"],
+        ["session01", "rpllfp", "1-2", "too", "short", "b.log"],
+        ["session01", "rplhighpass", "2", "too", "short", "b.log"],
+    ]

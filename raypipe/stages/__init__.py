@@ -165,6 +165,14 @@ def choose_stages(only: tuple[str, ...] = (), skip: tuple[str, ...] = ()) -> tup
     return chosen
 
 
+def without(name: str) -> str:
+    """Return how one asks for everything but a stage and what cannot be made without it."""
+    skipped = [name]
+    for stage in STAGES:  # in the order of their data
+        skipped += [stage.name] if set(stage.needs) & set(skipped) else []
+    return " ".join(f"--skip {each}" for each in skipped)
+
+
 def _as_hashed(value: Any) -> Any:
     # 1.0 and 1 are one value, but would be two hashes; PyHipp's users write 1.
     if isinstance(value, tuple):

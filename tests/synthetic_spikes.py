@@ -96,6 +96,57 @@ def add(samples: NDArray[np.float32], unit: SimulatedUnit) -> None:
         np.add.at(samples, whole[:, None] + offsets, waves.astype(np.float32))
 
 
+def random_channel(seed: int, seconds: float) -> Channel:
+    """Make a channel of any kind: 0 to 4 units of SNR 6 to 20 and either sign, one of 4.5, drift or none, noise 3-30 uV."""
+    random = np.random.default_rng((seed, 1))
+    tall = np.sort(random.uniform(6, 20, int(random.integers(0, 5))))[::-1]
+    snrs = (*np.round(tall, 1).tolist(), *([4.5] if random.random() < 0.5 else []))
+    positive = tuple((random.random(len(snrs)) < 0.3).tolist())
+    channel = simulate(seed, seconds, snrs, positive=positive, drift=float(random.choice([0.0, 0.2])))
+    return Channel(channel.samples * np.float32(np.exp(random.uniform(-1.2, 1.1))), channel.units)
+
+
+def random_pair(seed: int, seconds: float) -> Channel:
+    """Make two units, often similar ones: the second has up to 40 % other shape and height, or another shape or sign."""
+    random = np.random.default_rng((seed, 2))
+    samples = band_noise(random, int(seconds * RATE_HZ))
+    unlike, snr = random.uniform(0, 0.4), random.uniform(5, 16)
+    shape = random_shape(random)
+    varied = tuple(each * (1 + unlike * random.uniform(-1, 1)) for each in shape)
+    other = varied if random.random() < 0.7 else random_shape(random)
+    sign = bool(random.random() < 0.4)
+    kinds = (
+        (snr, sign, shape), (snr * (1 + unlike * random.uniform(-1, 1)), sign ^ bool(random.random() < 0.2), other)
+    )  # fmt: skip
+    units = []
+    for height, is_positive, form in kinds:
+        rate = float(random.uniform(2, 14))
+        unit = SimulatedUnit(height, is_positive, rate, 0.0, form, poisson_times(random, rate, seconds))  # type: ignore[arg-type]
+        add(samples, unit)
+        units.append(unit)
+    return Channel(samples, tuple(units))
+
+
+def distance(a: SimulatedUnit, b: SimulatedUnit) -> float:
+    """Tell how far two units' spikes are apart when aligned, in units of the noise (root of the summed squares)."""
+    t, fine = np.arange(-30.0, 50.0), np.linspace(-30, 30, 6001)
+
+    def wave(unit: SimulatedUnit, shift: float) -> NDArray[np.float64]:
+        return unit.waveform(t - shift) * unit.snr / np.abs(unit.waveform(fine)).max()
+
+    return min(float(np.linalg.norm(wave(a, 0.0) - wave(b, shift))) for shift in np.linspace(-12, 12, 121))
+
+
+def unit_of(channel: Channel, times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Tell of which unit each event is (-1: none): the first that has a spike within 25 samples."""
+    which = np.full(len(times), -1)
+    for index, unit in enumerate(channel.units):
+        after = np.clip(np.searchsorted(unit.times, times), 1, len(unit.times) - 1)
+        gap = np.minimum(np.abs(unit.times[after] - times), np.abs(unit.times[after - 1] - times))
+        which[(gap < 25) & (which < 0)] = index
+    return which
+
+
 @dataclass(frozen=True)
 class Score:
     """How one unit was found: by its best cluster."""

@@ -18,13 +18,15 @@ LARGEST_SHIFT = 0.7
 
 @inlined
 def _correlate(residual: Any, templates: Any, before: Any, start: Any, first: Any, last: Any, scores: Any) -> None:
-    length = templates.shape[1]
+    # Along time inside, so that several products are summed at once, each in the same order.
     for k in range(len(templates)):
-        for t in range(first, last):
-            total = 0.0
-            for j in range(length):
-                total += residual[t - before + j] * templates[k, j]
-            scores[k, t - start] = total
+        row = scores[k, first - start : last - start]
+        row[:] = 0.0
+        for j in range(templates.shape[1]):
+            weight = templates[k, j]
+            part = residual[first - before + j : last - before + j]
+            for t in range(len(row)):
+                row[t] += part[t] * weight
 
 
 @inlined

@@ -33,8 +33,16 @@ def chunk_energies(samples: Any, chunk: Any, energies: Any) -> Any:
 @jit(_samples, int64, int64, types.Array(uint8, 1, "C", readonly=True), float64, _out)
 def prepare(samples: Any, start: Any, chunk: Any, is_masked: Any, scale: Any, out: Any) -> None:
     """Write samples * scale to `out` (n,), zero where the chunk of `start` + i is masked, or the sample is not finite."""
-    factor = float32(scale)
-    for i in range(len(samples)):
-        value = samples[i]
-        keep = np.isfinite(value) and not is_masked[(start + i) // chunk]
-        out[i] = value * factor if keep else float32(0.0)
+    factor, zero = float32(scale), float32(0.0)
+    i = 0
+    while i < len(samples):
+        number = (start + i) // chunk
+        end = min((number + 1) * chunk - start, len(samples))
+        if is_masked[number]:
+            out[i:end] = zero
+        else:
+            for j in range(i, end):
+                value = samples[j]
+                # The difference of what is not finite to itself is no number.
+                out[j] = value * factor if value - value == zero else zero
+        i = end

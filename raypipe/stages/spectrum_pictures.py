@@ -94,7 +94,7 @@ def place_in_array(channel: int) -> tuple[int, int]:
         return 0, (6 if array == 0 else 5) - place
     row, column = divmod(place - 6, COLUMNS)
     if array == 3 and row == 2:
-        return 3, 6 - column
+        return 3, (6 - column) % COLUMNS
     return row + 1, COLUMNS - 1 - column
 
 

@@ -129,7 +129,7 @@ def unit_panels(
     panels = []
     for place, rows in enumerate(groups):
         seconds = firings[1, rows] / channel.rate_hz
-        gaps_ms = _gaps_ms(seconds, channel.borders)
+        gaps_ms = _gaps_ms(firings[1, rows], channel)
         edges = np.arange(0, INTERVALS_MS + INTERVAL_BIN_MS / 2, INTERVAL_BIN_MS)
         panels.append(
             UnitPanel(
@@ -183,10 +183,10 @@ def unit_line(panel: UnitPanel, channel: Channel) -> str:
     return "    ".join(parts)
 
 
-def _gaps_ms(seconds: NDArray[np.float64], borders: NDArray[np.float64]) -> NDArray[np.float64]:
+def _gaps_ms(samples: NDArray[np.float64], channel: Channel) -> NDArray[np.float64]:
     """Intervals (ms) between spikes that follow each other in one session."""
-    session = np.searchsorted(borders[1:-1], seconds, side="right")
-    gaps: NDArray[np.float64] = 1000 * np.diff(seconds)[np.diff(session) == 0]
+    session = np.searchsorted(channel.borders[1:-1], samples / channel.rate_hz, side="right")
+    gaps: NDArray[np.float64] = np.diff(samples)[np.diff(session) == 0] * 1000 / channel.rate_hz
     return gaps
 
 

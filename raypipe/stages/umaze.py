@@ -42,7 +42,7 @@ def umaze_object(
     - `processTrials` (trials by the shortest way,); `matrix`: seconds in every bin, north up; edges, sizes and the
       fields of Unity
 
-    Raises FormatError if `unity` is no Unity object, or has a time that is not finite.
+    Raises FormatError if `unity` is no Unity object, its fields do not fit together, or a time is not finite.
     """
     walk, cost = _walk(unity, directory)
     steps, side = int(arguments["GridSteps"]), arguments["OverallGridSize"]
@@ -91,18 +91,35 @@ def umaze_object(
 
 def _walk(unity: Mapping[str, Any], directory: str) -> tuple[_Walk, NDArray[np.float64]]:
     try:
-        walk = _Walk(unity["unityData"][0], unity["unityTriggers"][0], unity["unityTime"][0])
-        cost = unity["sumCost"][0]
+        names = ("unityData", "unityTriggers", "unityTime", "sumCost")
+        *fields, cost = (np.asarray(unity[name][0]) for name in names)
+        walk = _Walk(*fields)
     except (KeyError, IndexError, TypeError) as error:
         raise FormatError(
             f"{directory}: what should be a Unity object lacks a field of one: {error!r}",
             hint="remove its file, and the next run makes it again",
         ) from error
+    shapes = walk.data.shape, walk.triggers.shape, walk.times.shape, cost.shape
+    if not _fit_together(walk, cost):
+        raise FormatError(
+            f"{directory}: the Unity object's unityData, unityTriggers, unityTime and sumCost are {shapes}, and not frames"
+            " (N, 7), rows of them (trials, 3), times (N + 1) and (trials, 6)",
+            hint="remove its file, and the next run makes it again",
+        )
     if not np.isfinite(walk.times).all():
         raise FormatError(
             f"{directory}: times of Unity's frames are not finite", hint="remove the Unity object's file and run again"
         )
     return walk, cost
+
+
+def _fit_together(walk: _Walk, cost: NDArray[np.float64]) -> bool:
+    if (walk.data.ndim, walk.triggers.ndim, walk.times.ndim, cost.ndim) != (2, 2, 1, 2):
+        return False
+    (n, columns), (trials, words) = walk.data.shape, walk.triggers.shape
+    if columns < 5 or words != 3 or not trials or walk.times.shape != (n + 1,) or cost.shape != (trials, 6):
+        return False
+    return bool(walk.triggers.min() >= 0 and walk.triggers.max() < n and np.all(np.diff(walk.triggers[:, 1:]) > 0))
 
 
 def _bins(positions: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:

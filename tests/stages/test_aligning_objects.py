@@ -318,7 +318,10 @@ def test_objects_that_cannot_be_aligned() -> None:
         ((unity, {**eyelink, "withoutSample": np.ones((6, 3), np.bool_)}, rplparallel), "the eye data: 0 markers"),
         ((unity, eyelink, {**rplparallel, "timeStamps": rplparallel["timeStamps"].ravel()}), "rplparallel: timeStamps"),
         ((without(unity, "unityTime"), eyelink, rplparallel), "the unity object lacks unityTime"),
-        ((unity, without(eyelink, "fix_times", "timestamps"), rplparallel), "eyelink object lacks timestamps, fix_times"),
+        (
+            (unity, without(eyelink, "fix_times", "timestamps"), rplparallel),
+            "eyelink object lacks timestamps, fix_times",
+        ),
         ((unity, eyelink, without(rplparallel, "rawMarkers")), "the rplparallel object lacks rawMarkers"),
         ((unity, eyelink, {**rplparallel, "timeStamps": rplparallel["timeStamps"][::-1]}), "do not follow each other"),
     ):

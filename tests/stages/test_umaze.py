@@ -294,6 +294,20 @@ def test_what_is_no_unity_object() -> None:
     with pytest.raises(FormatError, match="lacks a field"):
         umaze_object(unity_of_extract() | {"sumCost": []}, ARGUMENTS, WHERE)
     unity = unity_of_extract()
+    rows, data, cost = (unity[name][0] for name in ("unityTriggers", "unityData", "sumCost"))
+    for wrong in (
+        {"unityTriggers": [rows + len(data)]},
+        {"unityTriggers": [rows[:, :2]]},
+        {"unityTriggers": [rows[:, ::-1]]},
+        {"unityTriggers": [rows[:0]], "sumCost": [cost[:0]]},
+        {"unityTriggers": [7]},
+        {"unityData": [data[:-5]]},
+        {"unityData": [data[:, :3]]},
+        {"sumCost": [cost[:3]]},
+        {"sumCost": [cost[:, :5]]},
+    ):
+        with pytest.raises(FormatError, match=rf"{WHERE}: the Unity object's unityData"):
+            umaze_object(unity | wrong, ARGUMENTS, WHERE)
     unity["unityTime"][0][7] = np.nan
     with pytest.raises(FormatError, match="not finite"):
         umaze_object(unity, ARGUMENTS, WHERE)

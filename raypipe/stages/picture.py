@@ -71,8 +71,10 @@ def header_lines(panels: Panels, counts: BinCounts | None, n_gaze_samples: int |
     session = (
         f"{panels.n_trials} trials: {panels.n_found} found, {panels.n_trials - panels.n_found} timed out; "
         f"{_duration(panels.seconds)} from the first cue to the last end; "
-        f"{_duration(float(panels.occupancy.sum()))} in the bins"
+        f"{_duration(float(np.nansum(panels.occupancy)))} in the bins"
     )
+    if unknown := np.count_nonzero(np.isnan(panels.occupancy)):  # PyHipp's own Umaze has some after its aligning
+        session += f", and in {unknown} of them an unknown time"
     if counts is None:
         return session, "No gaze was cast on this session."
     parts = ", ".join(f"{name} {share:.1%}" for name, share in panels.shares.items())
@@ -113,8 +115,8 @@ def _draw_occupancy(figure: "Figure", panels: Panels) -> None:
 
     axes = _axes(figure, 0.75, 4.0, 6.05, 6.05)
     axes.set_title("Time spent in trials, and the way walked")
-    most = float(panels.occupancy.max()) or 1.0
     seen = panels.occupancy[panels.occupancy > 0]
+    most = float(seen.max(initial=0)) or 1.0
     least = max(float(seen.min()) if seen.size else 0.0, most / 1000)
     if least >= most:
         least = most / 10
@@ -212,10 +214,10 @@ def _draw_plan(axes: "Axes", extent: Extent) -> None:
 
 
 def _heat(axes: "Axes", values: NDArray[Any], extent: Extent, norm: Any, colours: str) -> "QuadMesh":
-    """Draw (rows, columns) from the lower left over an extent; zero is left white."""
+    """Draw (rows, columns) from the lower left over an extent; zero and NaN are left white."""
     rows, columns = values.shape
     across, up = np.linspace(*extent[:2], columns + 1), np.linspace(*extent[2:], rows + 1)
-    return axes.pcolormesh(across, up, np.ma.masked_equal(values, 0), norm=norm, cmap=colours)
+    return axes.pcolormesh(across, up, np.ma.masked_where(~(values > 0), values), norm=norm, cmap=colours)
 
 
 def _axes(figure: "Figure", left: float, bottom: float, width: float, height: float) -> "Axes":

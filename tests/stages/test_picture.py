@@ -12,6 +12,7 @@ from matplotlib.text import Text
 
 from raypipe.errors import FormatError, InputMissing, WriteFailed
 from raypipe.io.gaze_bins import BinCounts, count_bins
+from raypipe.io.tables import Table
 from raypipe.stages import picture as picture_module
 from raypipe.stages.maze import POSTER_NAMES
 from raypipe.stages.maze_panels import Panels, maze_panels
@@ -247,6 +248,19 @@ def test_without_gaze_or_occupancy(session: tuple[dict[str, Any], dict[str, Any]
     umaze, unity = session
     nowhere = umaze | {"matrix": np.zeros((40, 40))}
     draw_maze(nowhere, unity, None, tmp_path / "maze.png", "session")
+    assert imread(tmp_path / "maze.png").shape[:2] == SIZE
+
+
+def test_occupancy_that_is_not_known(session: tuple[dict[str, Any], dict[str, Any]], tmp_path: Path) -> None:
+    """PyHipp's own Umaze of an aligned session has NaN in some bins, and such files are kept."""
+    umaze, unity = session
+    matrix = umaze["matrix"].values.copy()
+    matrix.flat[np.flatnonzero(matrix > 0)[:3]] = np.nan
+    umaze = {**umaze, "matrix": Table(matrix, columns=umaze["matrix"].columns)}
+    panels = maze_panels(umaze, unity, None, "A")
+    first, _ = header_lines(panels, None, None)
+    assert first.endswith(f"{np.nansum(matrix):.1f} s in the bins, and in 3 of them an unknown time")
+    draw_maze(umaze, unity, None, tmp_path / "maze.png", WHERE)
     assert imread(tmp_path / "maze.png").shape[:2] == SIZE
 
 

@@ -4,11 +4,16 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from raypipe.stages.picture import DOTS_PER_INCH, STYLE
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 100
+STYLE: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so it is there on every machine
+    "font.size": 9,
+    "text.usetex": False,
+}
 
 
 class Sheet:

@@ -15,7 +15,7 @@ from raypipe.history import History, derived, input_key
 from raypipe.inputs import session_extent, session_inputs
 from raypipe.memory import Extent, session_bytes, session_memory
 from raypipe.plan_channels import stage_key
-from raypipe.stages import BY_NAME, STAGES, Stage
+from raypipe.stages import BY_NAME, STAGES, Stage, without
 from raypipe.tasks import ObjectOf, Problem, Task, TaskId
 
 _STAGES = tuple(stage for stage in STAGES if stage.level == "session")
@@ -232,5 +232,6 @@ def _left_out(stage: Stage, session: str, missing: Collection[str]) -> _LeftOut:
     names = [name for name in BY_NAME if name in missing]
     return _LeftOut(
         f"{session}: {stage.name} needs {' and '.join(names)}, not up to date and left out",
-        hint=f"name what it needs too ({' '.join(f'--only {name}' for name in names)}), or leave out --only and --skip",
+        hint=f"name what it needs too ({' '.join(f'--only {name}' for name in names)}), leave out --only and --skip,"
+        f" or go without: {without(stage.name)}",
     )

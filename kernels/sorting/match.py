@@ -46,10 +46,12 @@ def _explain(residual: Any, template: Any, slope: Any, score: Any, bounds: Any, 
 
 @jit(
     _samples, _bank, _bank, _bank, _numbers, types.Tuple((int64, int64, int64, int64, int64)),
-    types.Tuple((float64, float64)), types.Array(int64, 2, "C"), types.Array(float64, 1, "C"), returns=int64,
+    types.Tuple((float64, float64)), types.Array(float64, 1, "C"), types.Array(int64, 2, "C"), types.Array(float64, 1, "C"),
+    returns=int64,
 )  # fmt: skip
 def match(
-    samples: Any, templates: Any, slopes: Any, bounds: Any, least: Any, places: Any, limits: Any, out: Any, scales: Any
+    samples: Any, templates: Any, slopes: Any, bounds: Any, least: Any, places: Any, limits: Any, residual: Any, out: Any,
+    scales: Any,
 ) -> Any:
     """Write place and label of each event to `out` (m, 2) and its scale to `scales` (m,); return how many they are.
 
@@ -62,6 +64,9 @@ def match(
             event may lie from a sample beyond the limit; samples in which a unit has only one event.
         limits: size of a sample near which events are looked for; share of the energy of an event found nearby that an
             event must explain, because nothing is subtracted perfectly.
+        residual: (n,) for what is left of the samples.
+        out: (m, 2).
+        scales: (m,).
     """
     before, first, last, reach, pause = places
     limit, share = limits
@@ -72,7 +77,7 @@ def match(
         for j in range(length):
             energies[k, 0] += templates[k, j] * templates[k, j]
             energies[k, 1] += slopes[k, j] * slopes[k, j]
-    residual = samples.astype(np.float64)
+    residual[:] = samples
     scores = np.empty((count, LONGEST + 2 * reach + 2))
     inside, beyond = before, n - length + before  # a template fits there
     done = np.empty((LONGEST, 3))

@@ -125,7 +125,7 @@ def bank(peaks):
 def matches(x, parts, first=0, last=None):
     out, scales = np.empty((500, 2), np.int64), np.empty(500)
     places = (15, first, len(x) if last is None else last, 20, 30)
-    count = match(x, *parts, places, (3.0, 0.05), out, scales)
+    count = match(x, *parts, places, (3.0, 0.05), np.empty(len(x)), out, scales)
     order = np.argsort(out[:count, 0])
     return out[:count][order].tolist(), scales[:count][order]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kernels.sorting.match import match
 from raypipe.stages.sorting.alignment import CLIP, JITTER, aligned
-from raypipe.stages.sorting.events import middle
+from raypipe.stages.sorting.events import evenly, middle
 from raypipe.stages.sorting.series import BLOCK, Prepared
 from raypipe.stages.sorting.settings import SortSettings
 
@@ -22,6 +22,10 @@ REACH = 20
 HALO = 2 * (LENGTH + REACH)
 SCALES = (0.5, 0.8, 1.25, 2.0)
 """Least and largest scale of a spike: no unit's range is wider than the outer or narrower than the inner two."""
+MOST_CERTAINTY = 0.9
+"""Where there is no quiet noise to learn from: no more than this share of the template's own energy is asked for."""
+COMPOUND_CLIPS, COMPOUND_REST, COMPOUND_SHARE = 100, 2.0, 0.6
+"""Clips looked at; mean square, in units of the noise's, of what may be left of one; share of clips of which it is so."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Bank:
     slopes: NDArray[np.float64]
     bounds: NDArray[np.float64]
     least: NDArray[np.float64]
+
+    def some(self, units: NDArray[np.int64]) -> "Bank":
+        """Take the bank of some of the units."""
+        return Bank(self.templates[units], self.slopes[units], self.bounds[units], self.least[units])
 
 
 def bank(
@@ -62,18 +70,57 @@ def bank(
     start = at - BEFORE
     chance = np.einsum("ej,kj->ek", noise[:, start : start + LENGTH], templates).std(axis=0)
     half = (templates**2).sum(axis=1) * bounds[:, 0] / 2
-    return Bank(templates, slopes, bounds, np.maximum(settings.match_certainty * chance, half))
+    least = np.minimum(settings.match_certainty * chance, MOST_CERTAINTY * (templates**2).sum(axis=1))
+    return Bank(templates, slopes, bounds, np.maximum(least, half))
+
+
+def compounds(
+    groups: list[tuple[NDArray[np.float32], NDArray[np.int64]]], found: Bank, settings: SortSettings
+) -> NDArray[np.bool_]:
+    """Tell which units (K,) are none, but two others' spikes at about the same time, often enough to be a cluster.
+
+    Such a unit has fewer spikes than half of either of the two, and nothing but noise is left of most of its clips when
+    the other units' templates have been subtracted.
+    """
+    sizes = np.array([len(clips) for clips, _ in groups])
+    are = np.zeros(len(groups), np.bool_)
+    for k in np.argsort(sizes, kind="stable").tolist():
+        others = np.flatnonzero((sizes > 2 * sizes[k]) & ~are)
+        if len(others) < 2:
+            continue
+        some = evenly(int(sizes[k]), COMPOUND_CLIPS)
+        left, pairs = _explained(groups[k][0][some], found.some(others), settings)
+        are[k] = np.mean(pairs & (left < COMPOUND_REST)) > COMPOUND_SHARE
+    return are
+
+
+def _explained(
+    clips: NDArray[np.float32], others: Bank, settings: SortSettings
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Match each clip (n, CLIP): mean square (n,) of what is left around the event, and whether two units are in it."""
+    left, pairs = np.empty(len(clips)), np.zeros(len(clips), np.bool_)
+    rest, out, scales = np.empty(CLIP), np.empty((CLIP, 2), np.int64), np.empty(CLIP)
+    places = (BEFORE, 0, CLIP, REACH, settings.detect_interval)
+    limits = (settings.match_limit, settings.match_share)
+    core = slice(middle(CLIP) - BEFORE, middle(CLIP) + BEFORE)
+    for e, clip in enumerate(clips):
+        count = match(clip, others.templates, others.slopes, others.bounds, others.least, places, limits, rest, out, scales)
+        near = out[:count][np.abs(out[:count, 0] - middle(CLIP)) < 2 * BEFORE]
+        left[e], pairs[e] = np.mean(rest[core] ** 2), len(np.unique(near[:, 1])) > 1
+    return left, pairs
 
 
 def matched(prepared: Prepared, found: Bank, settings: SortSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Find the spikes of all units: times (E,) rising, and which unit each is of."""
     room = BLOCK // settings.detect_interval * max(1, len(found.templates)) + 1
     out, scales = np.empty((room, 2), np.int64), np.empty(room)
+    rest = np.empty(min(BLOCK, prepared.series.n_samples) + 2 * HALO)
     parts = [np.empty((0, 2), np.int64)]
     limits = (settings.match_limit, settings.match_share)
     for start, stop, samples in prepared.blocks(HALO):
         places = (BEFORE, HALO, HALO + stop - start, REACH, settings.detect_interval)
-        count = match(samples, found.templates, found.slopes, found.bounds, found.least, places, limits, out, scales)
+        left = rest[: len(samples)]
+        count = match(samples, found.templates, found.slopes, found.bounds, found.least, places, limits, left, out, scales)
         events = out[:count].copy()
         events[:, 0] += start - HALO
         parts.append(events)

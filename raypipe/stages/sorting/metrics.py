@@ -1,12 +1,13 @@
 """What tells good clusters from noise and from several units: MountainLab's metrics, and flags."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.sorting.neighbours import overlap
-from raypipe.stages.sorting.events import middle
+from raypipe.stages.sorting.events import evenly, middle
 from raypipe.stages.sorting.features import components
 from raypipe.stages.sorting.settings import SortSettings
 
@@ -15,24 +16,61 @@ COMPARED = 3
 """A cluster's isolation is judged beside the clusters with the nearest templates."""
 COMPARED_SAMPLES = 50
 PCA_CLIPS = 2000
+NEAR_THRESHOLD = 1.2
+"""Events of noise are little above detect_threshold: their mean peak is less than this times it."""
 
 
-def noise_overlap(clips: NDArray[np.float32], noise: NDArray[np.float32], settings: SortSettings) -> float:
-    """Tell how much clips (n, CLIP) of a cluster look like clips of noise: 0 not at all, about 0.5 the same.
+@dataclass(frozen=True)
+class Noise:
+    """Clips (m, CLIP) from between events, and the shape (COMPARED_SAMPLES,) that noise has where it is large.
 
-    After Chung et al. 2017 (MountainSort): the shape that noise has where it happens to be large is taken out of both,
-    and of each clip's nearest neighbours those of the other kind are counted.
+    That shape is its autocorrelation: the mean course of Gaussian noise through a given value.
     """
-    count = min(len(clips), len(noise))
+
+    clips: NDArray[np.float32]
+    shape: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, clips: NDArray[np.float32]) -> "Noise":
+        """Take the shape from clips of noise."""
+        before, after = middle(COMPARED_SAMPLES), COMPARED_SAMPLES - 1 - middle(COMPARED_SAMPLES)
+        inner = slice(before, clips.shape[1] - after)
+        wide = clips.astype(np.float64)
+        shape = [
+            (wide[:, inner] * wide[:, inner.start + lag : inner.stop + lag]).sum() for lag in range(-before, after + 1)
+        ]
+        norm = np.sqrt(np.square(shape).sum())
+        return cls(clips, np.array(shape) / (norm or 1.0))
+
+
+@dataclass(frozen=True)
+class NoiseLikeness:
+    """How much a cluster is like noise: `overlap` of clips (0 not at all, 0.5 the same), and whether it `is_noise`."""
+
+    overlap: float
+    is_noise: bool
+
+
+def noise_likeness(clips: NDArray[np.float32], noise: Noise, settings: SortSettings) -> NoiseLikeness:
+    """Tell how much clips (n, CLIP) of a cluster look like clips of noise.
+
+    The overlap is after Chung et al. 2017 (MountainSort): the shape that noise has where it happens to be large is taken
+    out of both, and of each clip's nearest neighbours those of the other kind are counted. It needs many clips; of
+    small clusters just above the threshold their mean tells more: whether it has the shape of noise.
+    """
+    count = min(len(clips), len(noise.clips))
+    mean = _core(clips).mean(axis=0, dtype=np.float64)
+    size = np.sqrt((mean**2).sum())
+    cosine = abs(float((mean * noise.shape).sum())) / (size or 1.0)
+    is_low = np.abs(mean).max() < NEAR_THRESHOLD * settings.detect_threshold
+    is_shaped_so = bool(is_low and cosine > settings.noise_similarity_limit)
     if count < 2:
-        return 0.0
-    ours, theirs = _core(clips)[:count].astype(np.float64), _core(noise)[:count].astype(np.float64)
-    shape = (theirs * theirs[:, [middle(COMPARED_SAMPLES)]]).sum(axis=0)
-    norm = (shape**2).sum()
-    both = np.concatenate([ours, theirs])
-    if norm > 0:
-        both -= np.einsum("ej,j->e", both, shape)[:, None] * (shape / norm)
-    return _mixing(both.astype(np.float32), count, settings)
+        return NoiseLikeness(0.0, is_shaped_so)
+    which = evenly(len(noise.clips), count)
+    both = np.concatenate([_core(clips)[:count], _core(noise.clips)[which]]).astype(np.float64)
+    both -= np.einsum("ej,j->e", both, noise.shape)[:, None] * noise.shape
+    overlap = _mixing(both.astype(np.float32), count, settings)
+    return NoiseLikeness(overlap, is_shaped_so or overlap > settings.noise_overlap_limit)
 
 
 def isolation(mine: NDArray[np.float32], other: NDArray[np.float32], settings: SortSettings) -> float:
@@ -57,7 +95,7 @@ def cluster_metrics(
     times: list[NDArray[np.int64]],
     clips: list[NDArray[np.float32]],
     templates: NDArray[np.float64],
-    noise: NDArray[np.float32],
+    noise: Noise,
     n_samples: int,
     settings: SortSettings,
 ) -> list[dict[str, Any]]:
@@ -67,7 +105,7 @@ def cluster_metrics(
         times: of each cluster, rising.
         clips: (n, CLIP) of some events of each, in units of the noise.
         templates: (K, length), in units of the noise.
-        noise: (m, CLIP).
+        noise: what clusters are compared with.
         n_samples: of the whole series.
         settings: limits of the flags.
     """
@@ -81,9 +119,8 @@ def cluster_metrics(
         intervals = np.diff(mine)
         violations = float(np.mean(intervals < settings.refractory_ms * rate / 1000)) if len(intervals) else 0.0
         peak_snr = float(np.abs(templates[k]).max())
-        alike = noise_overlap(some, noise, settings)
+        alike = noise_likeness(some, noise, settings)
         alone = 1.0 if worst is None else isolated[worst]
-        is_noise = alike > settings.noise_overlap_limit
         metrics = {
             "num_events": len(mine),
             "firing_rate": len(mine) / (n_samples / rate),
@@ -92,11 +129,11 @@ def cluster_metrics(
             "t2_sec": float(mine[-1] / rate),
             "isolation": alone,
             "nearest_cluster": 0 if worst is None else worst + 1,
-            "noise_overlap": alike,
+            "noise_overlap": alike.overlap,
             "peak_snr": peak_snr,
             "isi_violations": violations,
-            "is_noise": is_noise,
-            "is_likely_multi_unit": not is_noise
+            "is_noise": alike.is_noise,
+            "is_likely_multi_unit": not alike.is_noise
             and (alone < settings.isolation_limit or violations > settings.violation_limit),
         }
         rows.append({"label": k + 1, "metrics": metrics})

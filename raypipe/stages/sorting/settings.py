@@ -67,6 +67,10 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     noise_overlap_limit: Annotated[
         float, Meta(ge=0, le=1, description="clusters that overlap more with noise are flagged as noise")
     ] = 0.15
+    noise_similarity_limit: Annotated[
+        float,
+        Meta(ge=0, le=1, description="low clusters whose mean is more alike to noise's own shape are flagged as noise"),
+    ] = 0.93
     isolation_limit: Annotated[
         float, Meta(ge=0, le=1, description="clusters less isolated are flagged as likely multi-unit")
     ] = 0.9

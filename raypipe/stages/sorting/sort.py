@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from raypipe.stages.sorting import events
 from raypipe.stages.sorting.alignment import CLIP
 from raypipe.stages.sorting.clusters import Classifier, clustered
-from raypipe.stages.sorting.matching import bank, matched
+from raypipe.stages.sorting.matching import bank, compounds, matched
 from raypipe.stages.sorting.merging import Joined, joined
-from raypipe.stages.sorting.metrics import cluster_metrics, noise_overlap
+from raypipe.stages.sorting.metrics import Noise, cluster_metrics, noise_likeness
 from raypipe.stages.sorting.series import Prepared, Series, prepared
 from raypipe.stages.sorting.settings import SortSettings
 
@@ -122,7 +122,7 @@ def _metrics(
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     clips = np.split(cut[back], np.cumsum([len(each) for each in some])[:-1])
-    noise = _noise_clips(ready, times, settings.metrics_clips)
+    noise = Noise.of(_noise_clips(ready, times, NOISE_CLIPS))
     return cluster_metrics(mine, clips, templates, noise, ready.series.n_samples, settings)
 
 
@@ -182,25 +182,27 @@ def _matched(
     """
     found, moved, named = detected
     clips, labels = clustered
-    noise = _noise_clips(ready, found, NOISE_CLIPS)
+    noise = Noise.of(_noise_clips(ready, found, NOISE_CLIPS))
     groups, real = [], []
     for unit in range(units.count):
         rows = np.flatnonzero(units.labels[labels] == unit)
         some = rows[events.evenly(len(rows), settings.metrics_clips)]
-        if noise_overlap(clips[some], noise, settings) <= settings.noise_overlap_limit:
+        if not noise_likeness(clips[some], noise, settings).is_noise:
             real.append(unit)
             groups.append((clips[rows], units.shifts[labels[rows]]))
     if not real:
         return moved, named
-    times, which = matched(ready, bank(groups, noise, settings), settings)
-    which = np.array(real)[which]
+    templates = bank(groups, noise.clips, settings)
+    single = np.flatnonzero(~compounds(groups, templates, settings))
+    times, which = matched(ready, templates.some(single), settings)
+    which = np.array(real)[single][which]
     # Features tell similar units apart better than templates, of which a spike may be a multiple: where a spike was
     # detected, and nothing overlaps it, its cluster says of which unit it is.
     before = np.diff(times, prepend=-(2**40))
     alone = (before > OVERLAP) & (np.append(before[1:], 2**40) > OVERLAP)
     order = np.argsort(moved, kind="stable")
     near, gap = _nearest(moved[order], times)
-    clear = alone & (gap <= SAME_EVENT) & np.isin(named[order][near], real) if len(found) else alone
+    clear = alone & (gap <= SAME_EVENT) & np.isin(named[order][near], np.array(real)[single]) if len(found) else alone
     which = np.where(clear, named[order][near], which)
     _, gap = _nearest(times, found)
     stays = ~np.isin(named, real) & (gap > settings.detect_interval)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from raypipe.errors import FormatError
 from raypipe.io.eye import EYES, N_VALUES, EventRow, Eye, EyeRecording, Kind, eye_recording
+from raypipe.io.eye_choice import COPY_AGAIN, check_european_size
 
 ANNOTATION_BYTES = 40  # raypipe's texts of this length that end in a backslash go on in the next annotation
 _CONTINUED = "\\"
@@ -38,7 +39,6 @@ _START = re.compile(r"START ([0-9.]+)((?: LEFT| RIGHT)+)")
 _END = re.compile(r"END ([0-9.]+)")
 _EVENT = re.compile(r"(EFIX|ESACC|EBLINK) ([LR])((?: \S+)*)")
 _KINDS: Mapping[str, Kind] = {"EFIX": "fixation", "ESACC": "saccade", "EBLINK": "blink"}
-_COPY_AGAIN = "copy it again, or write it again with the program that made it"
 
 
 def read_european_edf(path: Path) -> EyeRecording:
@@ -46,7 +46,7 @@ def read_european_edf(path: Path) -> EyeRecording:
 
     Raises FormatError if the file is damaged or discontinuous, or which signals are gaze cannot be told.
     """
-    _check_size(path)
+    check_european_size(path)
     try:
         reader = pyedflib.EdfReader(str(path))
     except OSError as error:
@@ -215,7 +215,7 @@ def _values(path: Path, kind: Kind, text: str, words: str) -> list[float]:
         values = []
     if len(values) != N_VALUES[kind]:
         raise FormatError(
-            f"{path}: annotation {text!r}: expected {N_VALUES[kind]} numbers after the eye", hint=_COPY_AGAIN
+            f"{path}: annotation {text!r}: expected {N_VALUES[kind]} numbers after the eye", hint=COPY_AGAIN
         )
     return values
 
@@ -247,33 +247,12 @@ def _ranges(
         stop = min((place(ms) + 1 for ms in said.ends if place(ms) >= start), default=n_samples + 1)
         if not 0 <= start <= following:
             raise FormatError(
-                f"{path}: a START annotation lies outside the file's {n_samples} samples", hint=_COPY_AGAIN
+                f"{path}: a START annotation lies outside the file's {n_samples} samples", hint=COPY_AGAIN
             )
         if stop > following:
             notes.append(f"the recording block that starts at {clock_ms + start * period_ms:.10g} ms has no END")
         ranges.append((start, min(stop, following)))
     return ranges
-
-
-def _check_size(path: Path) -> None:
-    """EDFlib prints its own words about files that are cut short, so this is said before."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(256)
-        try:
-            header_bytes, n_records, n_signals = int(head[184:192]), int(head[236:244]), int(head[252:256])
-            file.seek(256 + 216 * n_signals)
-            counts = [int(file.read(8)) for _ in range(n_signals)]
-        except ValueError:
-            raise FormatError(
-                f"{path}: the header of this European EDF/BDF file is damaged", hint=_COPY_AGAIN
-            ) from None
-    expected = header_bytes + n_records * sum(counts) * (3 if head.startswith(b"\xff") else 2)
-    if size != expected:
-        raise FormatError(
-            f"{path}: its header promises {n_records} records, {expected} bytes in all; the file has {size}",
-            hint=_COPY_AGAIN,
-        )
 
 
 def _rounded(ms: float) -> float:

@@ -1,4 +1,4 @@
-"""Which of a day's files hold eye data, told by their first bytes; cheap, for planning."""
+"""Which of a day's files hold eye data, told by their first bytes and their size; cheap, for planning."""
 
 import importlib.util
 import re
@@ -11,6 +11,7 @@ from raypipe.io.eye import Source
 
 HEAD_BYTES = 1 << 16
 SUFFIXES = (".edf", ".bdf", ".asc")  # in any case, and in the order in which they are tried
+COPY_AGAIN = "copy it again, or write it again with the program that made it"
 EYELINK_EXTRA = "raypipe-ephys[eyelink]"
 
 _EYELINK_MAGIC = b"SR_RESEARCH"
@@ -89,6 +90,28 @@ def eye_source(path: Path) -> Source:
     )
 
 
+def check_european_size(path: Path) -> None:
+    """Raise FormatError if a European EDF/BDF file is not as long as its header says.
+
+    EDFlib prints its own words about such files, so this is said before.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(256)
+        try:
+            header_bytes, n_records, n_signals = int(head[184:192]), int(head[236:244]), int(head[252:256])
+            file.seek(256 + 216 * n_signals)
+            counts = [int(file.read(8)) for _ in range(n_signals)]
+        except ValueError:
+            raise FormatError(f"{path}: the header of this European EDF/BDF file is damaged", hint=COPY_AGAIN) from None
+    expected = header_bytes + n_records * sum(counts) * (3 if head.startswith(b"\xff") else 2)
+    if size != expected:
+        raise FormatError(
+            f"{path}: its header promises {n_records} records, {expected} bytes in all; the file has {size}",
+            hint=COPY_AGAIN,
+        )
+
+
 def has_eyelink_library() -> bool:
     """Tell whether the package that carries SR Research's library is installed, without importing it."""
     return importlib.util.find_spec("eyelinkio") is not None
@@ -110,6 +133,8 @@ def _choose(candidates: list[Path], notes: list[str]) -> Path:
 def _unreadable(path: Path) -> str:
     try:
         source = eye_source(path)
+        if source == "European EDF":
+            check_european_size(path)
     except (FormatError, InputMissing) as error:
         return error.message
     if source == "EyeLink EDF" and not has_eyelink_library():

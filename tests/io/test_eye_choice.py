@@ -16,7 +16,9 @@ from raypipe.io.eye_files import read_eye_file
 EYELINK = (
     b"SR_RESEARCH_1000FILE\nDATE: Sun Aug  4 17:35:18 2013\nTYPE: EDF_FILE BINARY EVENT SAMPLE TAGGED\nENDP:\n\x18~!"
 )
-EUROPEAN = b"0       " + b" " * 248
+EUROPEAN = (
+    b"0       " + b" " * 176 + b"256     " + b" " * 44 + b"0       " + b" " * 8 + b"0   "
+)  # of no record and signal
 TEXT = b"** CONVERTED FROM 181105.edf\n**\nMSG\t998 RECCFG CR 1000 2 1 L\n"
 PLACEHOLDER = b"SR_RESEARCH placeholder; see .asc\n"
 GOLDEN = Path(os.environ.get("RAYPIPE_GOLDEN", Path(__file__).parents[3] / "shared/golden"))
@@ -142,6 +144,17 @@ def test_the_asc_stands_in_for_a_placeholder(tmp_path: Path, content: bytes) -> 
     found = find_eye_files(tmp_path, EdfSplit())
     assert names(found.navigation) == ["n1.asc"]
     assert len(found.notes) == 1 and found.notes[0].startswith(f"n1.asc is read instead: {tmp_path}/n1.edf")
+
+
+@pytest.mark.parametrize("content", [EUROPEAN + b"\0\0", EUROPEAN.replace(b"256 ", b"2x6 ")])
+def test_the_asc_stands_in_for_a_file_cut_short(tmp_path: Path, content: bytes) -> None:
+    found = find_eye_files(day(tmp_path, a__edf=content, a__asc=TEXT), EdfSplit())
+    assert names(found.navigation) == ["a.asc"]
+    assert len(found.notes) == 1 and found.notes[0].startswith("a.asc is read instead: ")
+    (tmp_path / "a.asc").unlink()
+    assert names(find_eye_files(tmp_path, EdfSplit()).navigation) == ["a.edf"]
+    with pytest.raises(FormatError, match=r"a\.edf: (its header promises|the header of)"):
+        read_eye_file(tmp_path / "a.edf")
 
 
 def test_if_none_can_be_read_reading_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def session_extent(day: Day, session: Session, config: Config) -> Extent:
     """Return how long the session's behaviour is, judged by the sizes of its files."""
     logs = _unity_logs(session, config) if session.is_navigation else ()
     eyes = sum(path.stat().st_size // _bytes_per_sample(path) for path in _eye_files(day, session, config))
-    return Extent(sum(path.stat().st_size for path in logs), eyes)
+    return Extent(sum(path.stat().st_size for path in logs if path.exists()), eyes)  # the key tells of dead links
 
 
 def _eye_files(day: Day, session: Session, config: Config) -> tuple[Path, ...]:

@@ -220,6 +220,17 @@ def test_a_picture_without_gaze_is_drawn_again_when_there_is_gaze(day: Path) -> 
     assert "code of raycast" not in keys[0]
 
 
+@pytest.mark.parametrize("pattern", ["*.nev", "RawData*/*.txt"])
+def test_a_link_to_nothing_is_a_problem_of_its_session(day: Path, pattern: str) -> None:
+    link = next((day / "session01").glob(pattern))
+    link.unlink()
+    link.symlink_to("nowhere")
+    made = plan(day)
+    (problem,) = made.problems
+    assert (problem.session, problem.error.message) == ("session01", f"{link} is a link to nothing")
+    assert stages(made, "sessioneye") == ["rplparallel", "edfsplit"]
+
+
 def test_two_calibrations_are_one_too_many(day: Path) -> None:
     (day / "P9_9.asc").write_bytes((day / "P11_5.asc").read_bytes())
     (problem,) = plan(day).problems

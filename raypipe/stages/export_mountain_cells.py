@@ -102,6 +102,11 @@ def spiketrain_image(fields: Mapping[str, Any]) -> bytes:
     return object_image_with_texts(fields, "spiketimes")
 
 
+def spiketrain_bytes(n_spikes: int) -> int:
+    """Bytes that the image of the cell with the most spikes takes while it is made: HDF5 keeps all about every text."""
+    return 60_000_000 + 1_250 * n_spikes
+
+
 def spike_texts(times_ms: NDArray[np.float64]) -> list[str]:
     """Write times as Python does, with as many digits as they need."""
     return [repr(each) for each in np.asarray(times_ms, np.float64).tolist()]

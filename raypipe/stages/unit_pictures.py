@@ -253,7 +253,7 @@ def _draw_heights(axes: "Axes", panel: UnitPanel, channel: Channel, colour: str,
         panel.heights[chosen],
         ".",
         color=colour,
-        markersize=2.4,
+        markersize=2.4 if len(chosen) > 2000 else 3.6,
         markeredgewidth=0,
         alpha=dense,
     )

@@ -1,6 +1,8 @@
 """Cells: no spike is lost or doubled, the same unit is the same cell everywhere, and the files are PyHipp's."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from raypipe.stages.export_mountain_cells import (
     cell_name,
     cells_of,
     old_cells,
+    spiketrain_bytes,
     spiketrain_csv,
     spiketrain_image,
     spiketrain_object,
@@ -204,6 +207,21 @@ def test_lists_of_texts_of_any_length(tmp_path: Path, n: int) -> None:
     assert load_object(path) == fields
     assert hickle.load(path) == fields
     assert n < 300 or path.stat().st_size < (BYTES_PER_TEXT + 40) * n
+
+
+def test_a_cell_takes_no_more_memory_than_stated() -> None:
+    script = """
+import resource
+import numpy as np
+from raypipe.stages.export_mountain_cells import spiketrain_image, spiketrain_object
+spiketrain_image(spiketrain_object(np.arange(9.0), "cell01"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+spiketrain_image(spiketrain_object(np.arange(20_000) / 3, "cell01"))
+print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    taken = int(done.stdout.splitlines()[-1])
+    assert 0.3 * spiketrain_bytes(20_000) < taken < spiketrain_bytes(20_000)
 
 
 @pytest.mark.parametrize("texts", [[""], [1.0], ["a", "µ"]])

@@ -31,8 +31,8 @@ class History:
             self._entries.setdefault(entry.output, []).append(entry)
             self._last[entry.stage, entry.session, entry.channel] = entry
 
-    def judged(self, task: Task) -> Task:
-        """Decide what is to be done about a task."""
+    def judged(self, task: Task, *, asked_for: bool = True) -> Task:
+        """Decide what is to be done about a task; somebody else's file is only replaced if its stage is `asked_for`."""
         try:
             size = task.output.stat().st_size
         except FileNotFoundError:
@@ -47,7 +47,7 @@ class History:
         changed = self.knows(task.output)
         why = f"{'changed by something else since' if changed else 'made by something else'}; --replace makes it again"
         task = replace(task, state="kept", why=why, size=size, changed_since=changed)
-        if self._replace_foreign and task.replaceable:
+        if self._replace_foreign and asked_for and task.replaceable:
             return replace(task, state="todo", why="to be replaced")
         return task
 

@@ -125,7 +125,7 @@ class _Planner:
                 after=frozenset[TaskId]().union(*of_sources.values()) - needs,
                 memory=session_memory(stage.name, extent),
             )
-            tasks.append(self.history.judged(task))
+            tasks.append(self.history.judged(task, asked_for=stage.name in self.chosen))
         return tasks
 
     def _extent(self, session: Session) -> Extent:

@@ -139,6 +139,9 @@ def test_objects_of_others_are_neither_made_nor_written_anew_but_used(day: Path)
     (umaze,) = (task for task in made.todo if task.stage.name == "umaze")
     assert umaze.key["input unity_71bf.hkl"].startswith("unity_71bf.hkl, 8 bytes, changed ")
     assert set(stages(plan(day, replace=True))) == set(OF_SESSIONS)
+    (day / "session01" / "rplparallel_d41d.hkl").write_bytes(b"PyHipp's")
+    made = plan(day, replace=True, only=["umaze"])
+    assert (made.problems, stages(made)) == ((), ["umaze"]), "what is replaced was asked for"
 
 
 def test_without_unity_logs_eye_data_are_aligned_all_the_same(day: Path) -> None:

@@ -23,7 +23,20 @@ from raypipe.stages.sorting.merging import joined
 from raypipe.stages.sorting.series import ArraySeries, prepared
 from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sort import sort_channel
-from tests.synthetic_spikes import RATE_HZ, distance, random_channel, random_pair, score, unit_of
+from tests.synthetic_spikes import (
+    RATE_HZ,
+    Channel,
+    SimulatedUnit,
+    add,
+    band_noise,
+    distance,
+    poisson_times,
+    random_channel,
+    random_pair,
+    random_shape,
+    score,
+    unit_of,
+)
 
 SORTERS = {
     "raypipe": SortSettings(),
@@ -139,6 +152,7 @@ class FileSeries:
     n_samples: int
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Read samples [start, stop)."""
         return np.fromfile(self.path, np.float32, stop - start, offset=4 * start)
 
 
@@ -167,8 +181,6 @@ def length(seconds: int) -> dict[str, float]:
 
 def busy(seed: int, part: int) -> Any:
     """Make 250 s of four units, the same in every part."""
-    from tests.synthetic_spikes import Channel, SimulatedUnit, add, band_noise, poisson_times, random_shape
-
     shapes, random = np.random.default_rng(seed), np.random.default_rng((seed, part))
     samples = band_noise(random, 250 * RATE_HZ)
     for snr in (18.0, 12.0, 8.0, 6.0):

@@ -76,9 +76,7 @@ def simulate(
         rate = float(random.uniform(3.0, 12.0))
         is_positive = positive[index] if index < len(positive) else False
         way = drift * (1.0 if random.random() < 0.5 else -1.0)
-        unit = SimulatedUnit(
-            snr, is_positive, rate, way, random_shape(random), poisson_times(random, rate, seconds)
-        )
+        unit = SimulatedUnit(snr, is_positive, rate, way, random_shape(random), poisson_times(random, rate, seconds))
         add(samples, unit)
         units.append(unit)
     return Channel(samples, tuple(units))

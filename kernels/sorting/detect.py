@@ -16,9 +16,7 @@ def _height(value: Any, sign: Any) -> Any:
     types.Array(float32, 1, "C", readonly=True), float64, int64, int64, int64, int64, types.Array(int64, 1, "C"),
     returns=int64,
 )  # fmt: skip
-def detect(
-    samples: Any, threshold: Any, interval: Any, sign: Any, first: Any, last: Any, out: Any
-) -> Any:
+def detect(samples: Any, threshold: Any, interval: Any, sign: Any, first: Any, last: Any, out: Any) -> Any:
     """Write the places in [first, last) of events to `out`, and return how many they are; more than fit are not written.
 
     An event is higher than `threshold`, and at least as high as all samples up to `interval` away; of equal ones the

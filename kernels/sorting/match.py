@@ -50,7 +50,15 @@ def _explain(residual: Any, template: Any, slope: Any, score: Any, bounds: Any, 
     returns=int64,
 )  # fmt: skip
 def match(
-    samples: Any, templates: Any, slopes: Any, bounds: Any, least: Any, places: Any, limits: Any, residual: Any, out: Any,
+    samples: Any,
+    templates: Any,
+    slopes: Any,
+    bounds: Any,
+    least: Any,
+    places: Any,
+    limits: Any,
+    residual: Any,
+    out: Any,
     scales: Any,
 ) -> Any:
     """Write place and label of each event to `out` (m, 2) and its scale to `scales` (m,); return how many they are.

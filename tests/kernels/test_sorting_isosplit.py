@@ -55,7 +55,7 @@ def test_clouds_that_overlap_too_much_are_one():
 def test_a_long_cloud_beside_a_small_one():
     random = np.random.default_rng(3)
     long = np.stack([random.uniform(-30, 30, 3000), random.normal(size=3000)], axis=1)
-    small = random.normal(size=(200, 2)) + (0, 9)
+    small = random.normal((0, 9), 1, (200, 2))
     labels, count = cluster(np.concatenate([long, small]))
     assert count == 2
     assert agreement(labels, np.repeat((0, 1), (3000, 200))) > 0.99
@@ -106,6 +106,6 @@ def test_separation_of_one_cloud_cut_in_two_and_of_two():
     separation(one[one[:, 0] < 0].copy(), one[one[:, 0] >= 0].copy(), out)
     assert out[0] < 1
     assert 2.2 < out[1] < 3.0  # 2 * 0.798 / 0.603
-    separation(one, one[::-1] + (8, 0, 0, 0, 0), out)
+    separation(one, one[::-1] + np.array([8, 0, 0, 0, 0]), out)
     assert out[0] > 2
     assert out[1] == pytest.approx(8, abs=0.4)

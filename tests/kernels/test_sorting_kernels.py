@@ -95,10 +95,12 @@ def test_overlap_as_scipy():
 
 def test_classes_are_those_of_the_likeliest_cloud():
     random = np.random.default_rng(2)
-    wide, narrow = random.normal(0, 3, (500, 2)), random.normal(0, 0.3, (500, 2)) + (6, 0)
+    wide, narrow = random.normal(0, 3, (500, 2)), random.normal((6, 0), 0.3, (500, 2))
     known, labels = np.concatenate([wide, narrow]), np.repeat((0, 1), 500)
     out = np.empty(3, np.int64)
-    classify(known, labels, 3, np.array([[0.0, 0.0], [6.1, 0.1], [4.0, 0.0]]), out)  # of the third cloud is nothing known
+    classify(
+        known, labels, 3, np.array([[0.0, 0.0], [6.1, 0.1], [4.0, 0.0]]), out
+    )  # of the third cloud is nothing known
     assert out.tolist() == [0, 1, 0]  # nearer the second one's centre, but not by its width
 
 

@@ -11,7 +11,18 @@ from raypipe.stages.sorting.merging import joined
 from raypipe.stages.sorting.series import ArraySeries, prepared
 from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sort import sort_channel
-from tests.synthetic_spikes import NOISE_UV, RATE_HZ, Channel, add, band_noise, distance, random_pair, score, simulate, unit_of
+from tests.synthetic_spikes import (
+    NOISE_UV,
+    RATE_HZ,
+    Channel,
+    add,
+    band_noise,
+    distance,
+    random_pair,
+    score,
+    simulate,
+    unit_of,
+)
 
 PLAIN = SortSettings(noise="std", merge=False, match=False)
 TWO = simulate(11, 30, (14.0, 8.0), positive=(False, True))
@@ -119,7 +130,10 @@ def test_a_unit_with_trough_and_peak_alike_is_one():
         samples[each - 30 : each + 40] += wave.astype(np.float32)
 
     def large(sorting):
-        return sum(not each["metrics"]["is_noise"] and each["metrics"]["num_events"] > 50 for each in sorting.metrics["clusters"])
+        return sum(
+            not each["metrics"]["is_noise"] and each["metrics"]["num_events"] > 50
+            for each in sorting.metrics["clusters"]
+        )
 
     assert large(sort(samples, merge=False, match=False)) == 2
     merged = sort(samples, match=False)

@@ -9,9 +9,7 @@ JITTER = 2
 """Samples by which a single event may lie off."""
 
 
-def aligned(
-    clips: NDArray[np.float32], at: int, template: NDArray[np.float64], before: int
-) -> NDArray[np.float32]:
+def aligned(clips: NDArray[np.float32], at: int, template: NDArray[np.float64], before: int) -> NDArray[np.float32]:
     """Cut each clip (n, CLIP) where it fits the template (length,) best: (n, length).
 
     The template's sample `before` is put on sample `at` of a clip, or up to JITTER beside it.

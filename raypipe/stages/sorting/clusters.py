@@ -36,7 +36,9 @@ def _split(clips: NDArray[np.float32], settings: SortSettings) -> tuple[NDArray[
 class Classifier:
     """Gives clips the label of the cluster that they most likely belong to."""
 
-    def __init__(self, clips: NDArray[np.float32], labels: NDArray[np.int64], count: int, settings: SortSettings) -> None:
+    def __init__(
+        self, clips: NDArray[np.float32], labels: NDArray[np.int64], count: int, settings: SortSettings
+    ) -> None:
         self._components: Components = components(clips, settings.num_features, settings.max_num_clips_for_pca)
         self._known = self._components.features(clips)
         self._labels, self._count = labels, count

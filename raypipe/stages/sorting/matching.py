@@ -24,8 +24,9 @@ SCALES = (0.5, 0.8, 1.25, 2.0)
 """Least and largest scale of a spike: no unit's range is wider than the outer or narrower than the inner two."""
 MOST_CERTAINTY = 0.9
 """Where there is no quiet noise to learn from: no more than this share of the template's own energy is asked for."""
-COMPOUND_CLIPS, COMPOUND_REST, COMPOUND_SHARE = 100, 2.0, 0.6
-"""Clips looked at; mean square, in units of the noise's, of what may be left of one; share of clips of which it is so."""
+COMPOUND_CLIPS, COMPOUND_REST, COMPOUND_SHARE = 100, (2.0, 0.05), 0.6
+"""Clips looked at; mean square of what may be left of one, in units of the noise's and as a share of the clip's own; share
+of clips of which it is so."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +91,26 @@ def compounds(
             continue
         some = evenly(int(sizes[k]), COMPOUND_CLIPS)
         left, pairs = _explained(groups[k][0][some], found.some(others), settings)
-        are[k] = np.mean(pairs & (left < COMPOUND_REST)) > COMPOUND_SHARE
+        are[k] = np.mean(pairs & (left < 1)) > COMPOUND_SHARE
     return are
 
 
 def _explained(
     clips: NDArray[np.float32], others: Bank, settings: SortSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Match each clip (n, CLIP): mean square (n,) of what is left around the event, and whether two units are in it."""
+    """Match each clip (n, CLIP): how much is left around the event (1: as may be), and whether two units are in it."""
     left, pairs = np.empty(len(clips)), np.zeros(len(clips), np.bool_)
     rest, out, scales = np.empty(CLIP), np.empty((CLIP, 2), np.int64), np.empty(CLIP)
     places = (BEFORE, 0, CLIP, REACH, settings.detect_interval)
     limits = (settings.match_limit, settings.match_share)
     core = slice(middle(CLIP) - BEFORE, middle(CLIP) + BEFORE)
     for e, clip in enumerate(clips):
-        count = match(clip, others.templates, others.slopes, others.bounds, others.least, places, limits, rest, out, scales)
+        count = match(
+            clip, others.templates, others.slopes, others.bounds, others.least, places, limits, rest, out, scales
+        )
         near = out[:count][np.abs(out[:count, 0] - middle(CLIP)) < 2 * BEFORE]
-        left[e], pairs[e] = np.mean(rest[core] ** 2), len(np.unique(near[:, 1])) > 1
+        may_be = COMPOUND_REST[0] + COMPOUND_REST[1] * np.mean(clip[core].astype(np.float64) ** 2)
+        left[e], pairs[e] = np.mean(rest[core] ** 2) / may_be, len(np.unique(near[:, 1])) > 1
     return left, pairs
 
 
@@ -120,7 +124,9 @@ def matched(prepared: Prepared, found: Bank, settings: SortSettings) -> tuple[ND
     for start, stop, samples in prepared.blocks(HALO):
         places = (BEFORE, HALO, HALO + stop - start, REACH, settings.detect_interval)
         left = rest[: len(samples)]
-        count = match(samples, found.templates, found.slopes, found.bounds, found.least, places, limits, left, out, scales)
+        count = match(
+            samples, found.templates, found.slopes, found.bounds, found.least, places, limits, left, out, scales
+        )
         events = out[:count].copy()
         events[:, 0] += start - HALO
         parts.append(events)

@@ -37,7 +37,8 @@ class _Group:
     size: int
 
     def template(self) -> NDArray[np.float64]:
-        return self.clips.mean(axis=0, dtype=np.float64)
+        mean: NDArray[np.float64] = self.clips.mean(axis=0, dtype=np.float64)
+        return mean
 
 
 def joined(clips: NDArray[np.float32], labels: NDArray[np.int64], count: int, settings: SortSettings) -> Joined:

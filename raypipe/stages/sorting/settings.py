@@ -21,10 +21,14 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mask_chunk_size: Annotated[int, Meta(ge=30, description="samples of such a stretch")] = 2000
     noise: Annotated[
         Literal["mad", "std"],
-        Meta(description="unit of detect_threshold: median absolute deviation / 0.6745, or the lab's standard deviation"),
+        Meta(
+            description="unit of detect_threshold: median absolute deviation / 0.6745, or the lab's standard deviation"
+        ),
     ] = "mad"
     detect_sign: Annotated[Literal[-1, 0, 1], Meta(description="-1 troughs, 1 peaks, 0 both are events")] = 0
-    detect_interval: Annotated[int, Meta(ge=1, le=300, description="samples around an event in which there is no other")] = 30
+    detect_interval: Annotated[
+        int, Meta(ge=1, le=300, description="samples around an event in which there is no other")
+    ] = 30
     detect_threshold: Annotated[float, Meta(gt=0, description="least height of an event, in units of the noise")] = 4.0
     adjacency_radius: Annotated[
         float, Meta(ge=0, description="distance of electrodes that are sorted together; channels are sorted alone: 0")
@@ -38,7 +42,8 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_cluster_size: Annotated[int, Meta(ge=2, description="least events of a cluster")] = 10
     parcels: Annotated[int, Meta(ge=2, le=1000, description="parcels that ISO-SPLIT begins with")] = 200
     max_clustered: Annotated[
-        int, Meta(ge=1000, le=200_000, description="events that are clustered, evenly taken; others join their clusters")
+        int,
+        Meta(ge=1000, le=200_000, description="events that are clustered, evenly taken; others join their clusters"),
     ] = 20_000
     templates_clip_size: Annotated[int, Meta(ge=60, le=600, description="samples of a template")] = 150
     merge: Annotated[
@@ -76,5 +81,6 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.9
     refractory_ms: Annotated[float, Meta(gt=0, description="intervals shorter than this violate refractoriness")] = 2.0
     violation_limit: Annotated[
-        float, Meta(ge=0, le=1, description="clusters with a larger share of violations are flagged as likely multi-unit")
+        float,
+        Meta(ge=0, le=1, description="clusters with a larger share of violations are flagged as likely multi-unit"),
     ] = 0.02

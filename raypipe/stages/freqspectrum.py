@@ -56,7 +56,7 @@ def source_stage(arguments: Mapping[str, Any]) -> str:
 def spectrum_bytes(points_per_window: int) -> int:
     """Bytes that `channel_spectrum` needs at once, however long the channel is (imports aside)."""
     n_fft = transform_length(points_per_window)
-    return 500_000 + _BATCH_WINDOWS * (16 * points_per_window + 12 * n_fft) + 48 * n_fft
+    return 1_500_000 + _BATCH_WINDOWS * (16 * points_per_window + 12 * n_fft) + 48 * n_fft
 
 
 def day_bytes(n_channels: int, points_per_window: int) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from raypipe.errors import UsageError
+from raypipe.stages.sorting import mountainsort5
 from raypipe.stages.sorting.series import ArraySeries
 from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sort import sort_channel
@@ -43,6 +44,15 @@ def test_units_are_found():
 @pytest.mark.usefixtures("_installed")
 @pytest.mark.parametrize("n", [0, 1, 2000])
 def test_no_spikes(n):
-    sorting = sort_channel(ArraySeries(band_noise(np.random.default_rng(0), n)), SETTINGS)
+    sorting = sort_channel(ArraySeries(band_noise(np.random.default_rng(0), 2000)[:n]), SETTINGS)
     assert sorting.firings.shape == (3, 0)
     assert sorting.templates.shape == (1, 150, 0)
+
+
+@pytest.mark.usefixtures("_installed")
+def test_a_long_series_is_learnt_from_parts_of_it(monkeypatch):
+    monkeypatch.setattr(mountainsort5, "TRAINING_SECONDS", 20.0)
+    channel = simulate(72, 45, (14.0,))
+    sorting = sort_channel(ArraySeries(channel.samples), SETTINGS)
+    (found,) = score(channel.units, sorting.firings[1], sorting.firings[2].astype(np.int64))
+    assert min(found.recall, found.precision) > 0.9

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,9 @@ def sort_channel(series: Series, settings: SortSettings) -> Sorting:
         training_recording_sampling_mode="uniform",
         classification_chunk_sec=CHUNK_SECONDS,
     )
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress
+    # It tells its progress, and calls what SpikeInterface is going to drop.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         found = mountainsort5.sorting_scheme2(
             _recording(spikeinterface, ready, settings.samplerate), sorting_parameters=parameters
         )

@@ -96,9 +96,13 @@ def _base_type(node: h5py.Group | h5py.Dataset) -> str:
         return _text(node.attrs["base_type"])
     if "type" not in node.attrs:
         return "pickle"
-    entry = node.file[node.attrs["type"]]
-    base = entry.attrs.get("base_type")
-    return "pickle" if base is None else node.file[base].name.rsplit("/", 1)[-1]
+    file = node.file
+    base = file[node.attrs["type"]].attrs.get("base_type")
+    if base is None:
+        return "pickle"
+    # Not by the name of `file[base]`: for that HDF5 searches the whole file, each time.
+    kind, table = file[base], file["hickle_types_table"]
+    return next((name for name in table if table[name] == kind), "unknown")
 
 
 def _items(group: h5py.Group) -> Iterator[tuple[Any, h5py.Group | h5py.Dataset]]:

@@ -71,7 +71,7 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics_clips: Annotated[int, Meta(ge=50, le=5000, description="events of a cluster that metrics look at")] = 500
     noise_overlap_limit: Annotated[
         float, Meta(ge=0, le=1, description="clusters that overlap more with noise are flagged as noise")
-    ] = 0.15
+    ] = 0.3
     noise_similarity_limit: Annotated[
         float,
         Meta(ge=0, le=1, description="low clusters whose mean is more alike to noise's own shape are flagged as noise"),

@@ -229,7 +229,9 @@ def simulate(
     unity_ppm: Annotated[float, _unusual("How much faster than Ripple's clock Unity's runs.")] = 60.0,
     eye_ppm: Annotated[float, _unusual("How much faster than Ripple's clock the eye tracker's runs.")] = -40.0,
     timeouts: Annotated[float, _unusual("Fraction of the trials that end in a time-out; 0: none.")] = 0.1,
-    scene: Annotated[Literal["A", "C"], _unusual("Revision of the maze that is looked at.")] = "A",
+    scene: Annotated[
+        Literal["A", "C"], _unusual("Revision of the maze that is looked at; a run needs the same raycast.scene.")
+    ] = "A",
     eye_rate: Annotated[int, _unusual("Eye samples per second: 500, 1000 or 2000.")] = 1000,
     binocular: Annotated[bool, _unusual("Both eyes are recorded.", "--binocular")] = False,
     pauses: Annotated[int, _unusual("Pauses of the eye recording, between trials of each session.")] = 0,

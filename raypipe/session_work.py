@@ -7,6 +7,7 @@ from typing import Any
 
 from raypipe.config import Config
 from raypipe.errors import RaypipeError
+from raypipe.io.eye import EyeRecording
 from raypipe.io.eye_files import read_eye_file
 from raypipe.io.nev import read_nev
 from raypipe.io.objects import load_object, normalised_dir, object_image
@@ -99,8 +100,9 @@ def _unity(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
 
 
 def _edfsplit(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
-    recordings = [read_eye_file(path) for path in tasks[0].inputs]
+    recordings, errors = _readable(tasks[0].inputs)
     said = tuple(note for recording in recordings for note in recording.notes)
+    said += tuple(f"left out: {error.message}" for error in errors)
     arguments = tasks[0].stage.arguments(config)
     if not tasks[0].session.is_navigation:
         (task,), (recording,) = tasks, recordings
@@ -117,9 +119,24 @@ def _edfsplit(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Mad
     for number, task in enumerate(tasks):
         result = found[task.session.name]
         if isinstance(result, RaypipeError):
-            yield Made(task, failed=failure(task.stage.name, None, result))
+            # What is not in the files that could be read may be in the one that could not.
+            yield Made(task, failed=failure(task.stage.name, None, errors[0] if errors else result))
         else:
             yield _saved(task, result[0], result[1] if number else said + result[1], token)
+
+
+def _readable(paths: Sequence[Path]) -> tuple[list[EyeRecording], list[RaypipeError]]:
+    """Read eye files; return what could be read, and why others could not. Raises the error of the only one."""
+    recordings: list[EyeRecording] = []
+    errors: list[RaypipeError] = []
+    for path in paths:
+        try:
+            recordings.append(read_eye_file(path))
+        except RaypipeError as error:
+            errors.append(error)
+    if not recordings:
+        raise errors[0]
+    return recordings, errors
 
 
 def _aligning_objects(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:

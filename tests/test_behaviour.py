@@ -352,3 +352,13 @@ def test_gaze_that_is_nowhere_is_a_result(day: Path) -> None:
     assert {row[2] for row in gaze_rows(day / "session01")} == {"Sample Ignored"}
     with h5py.File(day / "session01" / "binData.hdf") as file:
         assert file["data"].shape == (0, 2)
+
+
+def test_a_damaged_eye_file_costs_only_the_sessions_that_are_in_it(day: Path) -> None:
+    (day / "181106.asc").write_text("** CONVERTED\nSTART\t1\tLEFT\tSAMPLES\n1\tdamaged\t3\t4\n2\t1\t1\t1\n")
+    events: list[Event] = []
+    report = raypipe.run_day(day, only=("rplparallel", "edfsplit"), listeners=[events.append])
+    assert report.exit_code == 0
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert any("left out" in note and "181106.asc" in note for note in notes), notes
+    assert (day / "session01" / "eyelink_24d5.hkl").exists()

@@ -81,7 +81,7 @@ def eye_source(path: Path) -> Source:
             raise FormatError(f"{path}: begins like a European EDF file, but its header is cut short", hint=hint)
         return "European EDF"
     lines = (line.strip() for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
-    first = next(line for line in lines if line)
+    first = next((line for line in lines if line), b"")
     if _TEXT_LINE.match(first + b"\n") and b"\0" not in first:
         return "EyeLink text"
     raise FormatError(

@@ -193,3 +193,9 @@ def test_planning_loads_nothing_slow() -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_nothing_but_blanks_is_no_eye_file(tmp_path: Path) -> None:
+    (path := tmp_path / "181105.asc").write_bytes(b"\f\f\n\v\n")
+    with pytest.raises(FormatError, match=r"181105\.asc"):
+        eye_source(path)

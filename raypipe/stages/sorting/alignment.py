@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-CLIP = 150
-"""Samples of the clips that clusters are aligned and compared in, whatever is clustered."""
 JITTER = 2
 """Samples by which a single event may lie off."""
 

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.sorting.match import match
-from raypipe.stages.sorting.alignment import CLIP, JITTER, aligned
+from raypipe.stages.sorting.alignment import JITTER, aligned
 from raypipe.stages.sorting.events import evenly, middle
-from raypipe.stages.sorting.series import BLOCK, Prepared
+from raypipe.stages.sorting.series import Prepared
 from raypipe.stages.sorting.settings import SortSettings
+from raypipe.stages.sorting.sizes import BLOCK, CLIP
 
 BEFORE, LENGTH = 25, 70
 """Samples of a template before its peak, and in all."""

@@ -1,8 +1,7 @@
 """How much memory sorting a channel needs at most."""
 
-from raypipe.stages.sorting.alignment import CLIP
-from raypipe.stages.sorting.series import BLOCK, SAMPLED
 from raypipe.stages.sorting.settings import SortSettings
+from raypipe.stages.sorting.sizes import BLOCK, CLIP, SAMPLED
 
 BYTES_PER_EVENT = 120
 """Times, labels, heights, and what sorting them by time needs."""

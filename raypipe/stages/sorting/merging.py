@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.sorting.isosplit import separation
-from raypipe.stages.sorting.alignment import CLIP, aligned
+from raypipe.stages.sorting.alignment import aligned
 from raypipe.stages.sorting.events import evenly, middle
 from raypipe.stages.sorting.features import components
 from raypipe.stages.sorting.settings import SortSettings
+from raypipe.stages.sorting.sizes import CLIP
 
 BEFORE, AFTER = 20, 30
 """Samples around an event that are compared."""

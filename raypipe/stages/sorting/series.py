@@ -9,11 +9,8 @@ from numpy.typing import NDArray
 
 from kernels.sorting.series import chunk_energies, prepare
 from raypipe.stages.sorting.settings import SortSettings
+from raypipe.stages.sorting.sizes import BLOCK, SAMPLED
 
-BLOCK = 1 << 20
-"""Samples that are read at once. Results do not depend on memory or workers, so this is no setting."""
-SAMPLED = 1 << 20
-"""About so many samples tell the noise."""
 MAD_OF_NORMAL = 0.6744897501960817
 
 

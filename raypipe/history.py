@@ -59,6 +59,20 @@ class History:
                 return entry
         return None
 
+    def recorded_inputs(self, stage: str, outputs: Iterable[Path]) -> dict[str, str]:
+        """Return what the ledger tells of the input files of outputs that are as made; nothing if they are not."""
+        recorded: dict[str, str] = {}
+        suffix = _OF + stage
+        for output in outputs:
+            entry = self.entry(output) if output.exists() else None
+            if entry is None:
+                return {}
+            own = entry.stage == stage
+            for name, value in entry.key.items():
+                if name.startswith("input ") and (_OF not in name if own else name.endswith(suffix)):
+                    recorded[name.removesuffix(suffix)] = value
+        return recorded
+
     def knows(self, path: Path) -> bool:
         """Whether raypipe once made a file of that name."""
         return self._relative(path) in self._entries

@@ -98,9 +98,8 @@ class _Planner:
         return [Problem(session, tuple(stages), error) for (session, _), (error, stages) in causes.items()]
 
     def _tasks(self, stage: Stage, session: Session) -> list[Task]:
-        inputs = session_inputs(stage.name, self.day, session, self.config)
+        inputs, key, archived = self._inputs(stage, session)
         sources = self._sources(stage, session)
-        key = input_key(inputs)
         for place in sources.all:
             key |= self._made_from(place, stage, session)
         extent = self._extent(session)
@@ -126,7 +125,20 @@ class _Planner:
                 memory=session_memory(stage.name, extent),
             )
             tasks.append(self.history.judged(task, asked_for=stage.name in self.chosen))
+        if archived and any(task.state == "todo" for task in tasks):
+            raise archived
         return tasks
+
+    def _inputs(self, stage: Stage, session: Session) -> tuple[tuple[Path, ...], dict[str, str], InputMissing | None]:
+        """Return input files and their part of the key; of files that were archived, what they were and that they miss."""
+        try:
+            inputs = session_inputs(stage.name, self.day, session, self.config)
+        except InputMissing as error:
+            outputs = [session.output / name for name in stage.output_names(self.config)]
+            if recorded := self.history.recorded_inputs(stage.name, outputs):
+                return (), recorded, error
+            raise
+        return inputs, input_key(inputs), None
 
     def _extent(self, session: Session) -> Extent:
         if session.name not in self.extents:
@@ -220,8 +232,15 @@ class _Planner:
             for name in stage.rewrites
             if any(map(self.history.was_rewritten, tasks := self.tasks.get((session.name, name), [])))
         }
-        if missing := gone.keys() - self.chosen:
+        archived = [name for name, tasks in gone.items() if not all(task.inputs for task in tasks)]
+        if archived:
+            self.errors[session.name, stage.name] = InputMissing(
+                f"{session.name}: {' and '.join(archived)} would have to be made again, and the input of that is gone",
+                hint=f"fetch it from the archive, or go without: {without(stage.name)}",
+            )
+        elif missing := gone.keys() - self.chosen:
             self.errors[session.name, stage.name] = _left_out(stage, session.name, missing)
+        if (session.name, stage.name) in self.errors:
             del self.tasks[session.name, stage.name]
             return
         for name, tasks in gone.items():

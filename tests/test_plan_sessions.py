@@ -257,5 +257,36 @@ def test_a_plan_of_sessions_counts_their_memory(day: Path) -> None:
     assert budget_of(replace(made, tasks=())).session_task == 0
 
 
+def archive(day: Path) -> None:
+    """Take away what session stages are made from."""
+    for path in [*day.glob("*.edf"), *day.glob("*.asc"), *day.glob("session*/*.nev"), *day.glob("session*/RawData*/*")]:
+        path.unlink()
+
+
+def test_archiving_the_inputs_makes_nothing_again(two_sessions: Path, tmp_path: Path) -> None:
+    day = copied(two_sessions, tmp_path)
+    pretend_done(day)
+    before = {task.id: task.key for task in plan(day).tasks}
+    archive(day)
+    made = plan(day)
+    assert (made.problems, made.todo) == ((), ())
+    assert {task.id: task.key for task in made.tasks} == before
+    assert plan(day, replace=True).todo == ()
+
+
+def test_what_cannot_be_made_again_for_want_of_its_input_says_so(day: Path) -> None:
+    pretend_done(day)
+    archive(day)
+    aligning = Config(aligning_objects=Aligning(doubtful_ms=10))
+    problems = plan(day, config=aligning).problems
+    assert [problem.stages for problem in problems] == [("aligning_objects", "raycast", "umaze", "picture")]
+    assert "unity and edfsplit would have to be made again, and the input of that is gone" in problems[0].error.message
+    (day / "session01" / "umaze_fd09.hkl").unlink()
+    assert stages(plan(day)) == ["umaze"], "what it is made from is there"
+    (day / "session01" / "rplparallel_d41d.hkl").unlink()
+    messages = [problem.error.message for problem in plan(day).problems]
+    assert any("session01: no *.nev" in message for message in messages)
+
+
 def copied(source: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(source, tmp_path / "picasso" / source.name))

@@ -42,12 +42,15 @@ class Sink(Protocol):
     def emit(self, event: Event) -> None:
         """Tell what happens."""
 
+    def go_on(self) -> None:
+        """Raise KeyboardInterrupt if the run was told to end."""
+
 
 def run_on_ray(
     works: Sequence[SessionWork], passes: Sequence[Pass], budget: Budget, sink: Sink, *, token: str, restarts: int
 ) -> None:
     """Do the works of whole sessions as they become possible, beside the passes, which go one after the other."""
-    loop = _Loop()
+    loop = _Loop(sink)
     _Works(works, loop, sink, token=token, restarts=restarts).dispatch()
     if passes:
         crew = _Crew(budget, restarts)
@@ -60,7 +63,8 @@ def run_on_ray(
 class _Loop:
     """What is under way, and what to do with each when it comes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
         self._handlers: dict[Any, Callable[[Any], None]] = {}
 
     def watch(self, ref: Any, handler: Callable[[Any], None]) -> None:
@@ -68,6 +72,7 @@ class _Loop:
 
     def step(self) -> bool:
         """Wait for something to come back and handle it; return whether anything was under way."""
+        self._sink.go_on()
         if not self._handlers:
             return False
         # Bounded in time, so that signals are seen.

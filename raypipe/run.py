@@ -6,12 +6,10 @@ makes every kill harmless: synced under a temporary name, written into the ledge
 
 import secrets
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +25,7 @@ from raypipe.day import Day
 from raypipe.errors import TooLittleDisk, TooLittleMemory
 from raypipe.events import Event, Listener, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
 from raypipe.history import without
+from raypipe.interrupt import Interrupt
 from raypipe.io.publish import sync_folder, write_failed
 from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.lock import day_lock
@@ -161,6 +160,7 @@ class _Run:
         self.keys: dict[TaskId, dict[str, str]] = {}
         """Of what was published: its key as it is in the ledger."""
         self.began = time.monotonic()
+        self.interrupt = Interrupt()
 
     def work(self) -> Report:
         """Do the plan on an embedded Ray."""
@@ -174,7 +174,7 @@ class _Run:
         for note in self.plan.notes:
             self.emit(note)
         try:
-            with _terminable():
+            with self.interrupt.heeded():
                 self._on_ray(budget)
         except KeyboardInterrupt:
             self.report.interrupted = True
@@ -197,7 +197,7 @@ class _Run:
             preparing = beside.submit(prepare)  # Ray's start is mostly waiting
             with embedded_ray(budget, limits(self.plan.config).cpus):
                 driver, works, (passes, failures) = preparing.result()
-                _interrupt_on_sigterm()  # again: Ray has put its own in the place
+                self.interrupt.listen()
                 self._phase("Ray is up")
                 for session, failed in failures:
                     self.failed(session, failed)
@@ -245,6 +245,10 @@ class _Run:
             self.report.failed += 1
             self.report.failures.append(event)
             self.emit(event)
+
+    def go_on(self) -> None:
+        """Raise KeyboardInterrupt if the run was told to end."""
+        self.interrupt.check()
 
     def emit(self, event: Event) -> None:
         """Tell every listener."""
@@ -294,26 +298,6 @@ def _sweep(day: Day) -> None:
     """Remove what a killed run left unfinished; the day being locked, none of it is in use."""
     for path in temporary_files(day):
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Have SIGTERM (scancel, a walltime, systemd) end a run as tidily as Ctrl-C does."""
-    before = _interrupt_on_sigterm()
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt_on_sigterm() -> Any:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    # Only the main thread may; a run that was begun in another is ended by whoever began it.
-    on_main = threading.current_thread() is threading.main_thread()
-    return signal.signal(signal.SIGTERM, interrupt) if on_main else None
 
 
 class EventLog:

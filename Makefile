@@ -12,6 +12,7 @@ demo: .venv/installed ## make a small synthetic day and process it
 	$(BIN)/raypipe run $(DEMO)/picasso/20181105
 	$(BIN)/raypipe status $(DEMO)/picasso/20181105
 	$(BIN)/raypipe run $(DEMO)/picasso/20181105
+	@echo "look at $(DEMO)/picasso/20181105/session01/maze.png"
 
 test: .venv/installed ## run the tests
 	$(BIN)/python -m pytest

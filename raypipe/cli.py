@@ -20,7 +20,10 @@ app = typer.Typer(
 )
 
 DayPath = Annotated[Path, typer.Argument(metavar="DAY", help="Folder of a day, as data/picasso/20181105.")]
-Only = Annotated[list[str] | None, typer.Option("--only", metavar="STAGE", help="Only this stage (may be repeated).")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="STAGE", help="Only this stage (may be repeated); `raypipe plan` lists them."),
+]
 Skip = Annotated[list[str] | None, typer.Option("--skip", metavar="STAGE", help="Not this stage (may be repeated).")]
 Channels = Annotated[str | None, typer.Option("--channels", metavar="LIST", help="Only these channels: 1-32,40.")]
 Output = Annotated[

@@ -6,7 +6,6 @@ A day is a folder named by digits (`20181105`) inside a subject's folder (`picas
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,6 @@ from raypipe.errors import InputMissing, NotADay, UsageError
 
 STATE_FOLDER = ".raypipe"
 _SESSION = re.compile(r"session(eye|\d+)")
-_RUNS = re.compile(r"\d+|\D+")
 _CHANNEL = re.compile(r"array(\d+)/channel(\d+)")
 
 
@@ -85,13 +83,6 @@ class Day:
     def title(self) -> str:
         """Subject and day, as `picasso/20181105`."""
         return f"{self.input.parent.name}/{self.input.name}"
-
-
-def in_natural_order(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Sort paths as people count: `session_2` before `session_10`."""
-    return tuple(
-        sorted(paths, key=lambda path: [(int(n), "") if n.isdecimal() else (-1, n) for n in _RUNS.findall(path.name)])
-    )
 
 
 def find_day(path: Path, output: Path | None = None) -> Day:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from raypipe.config import Config
-from raypipe.day import Day, Session, in_natural_order
+from raypipe.day import Day, Session
 from raypipe.errors import InputMissing, RaypipeError
 from raypipe.io.eye_choice import eye_source, find_eye_files
+from raypipe.io.natural import in_natural_order
 from raypipe.memory import Extent
 from raypipe.stages import without
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from raypipe.config import EdfSplit
 from raypipe.errors import FormatError, InputMissing
 from raypipe.io.eye import Source
+from raypipe.io.natural import natural
 
 HEAD_BYTES = 1 << 16
 SUFFIXES = (".edf", ".bdf", ".asc")  # in any case, and in the order in which they are tried
@@ -48,7 +49,7 @@ def find_eye_files(day_folder: Path, settings: EdfSplit) -> EyeFiles:
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
             groups.setdefault(path.stem, []).append(path)
     notes: list[str] = []
-    chosen = [_choose(groups[stem], notes) for stem in sorted(groups, key=_natural)]
+    chosen = [_choose(groups[stem], notes) for stem in sorted(groups, key=natural)]
     is_calibration = [settings.CalibFileNameChar in path.stem for path in chosen]
     return EyeFiles(
         calibration=tuple(path for path, yes in zip(chosen, is_calibration, strict=True) if yes),
@@ -145,8 +146,3 @@ def _unreadable(path: Path) -> str:
 def _preference(path: Path) -> int:
     suffix = path.suffix.lower()
     return SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    parts = re.split(r"([0-9]+)", name)
-    return [(1, 0, part) if index % 2 == 0 else (0, int(part), part) for index, part in enumerate(parts) if part]

@@ -5,16 +5,15 @@ The header has 14 lines, 15, or any other number: the first line of numbers ends
 
 import codecs
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raypipe.errors import FormatError, InputMissing
+from raypipe.io.natural import in_natural_order
 
 COLUMNS = ("trigger", "dt", "x", "y", "heading")
 FEWEST_NUMBERS = 3
@@ -45,18 +44,6 @@ def read_unity_logs(paths: Sequence[Path]) -> UnityLog:
     logs = [_read_log(path) for path in in_natural_order(paths)]
     notes = tuple(note for _, log_notes in logs for note in log_notes)
     return UnityLog(np.concatenate([frames for frames, _ in logs]), len(logs), notes)
-
-
-def in_natural_order(paths: Sequence[Path]) -> list[Path]:
-    """Sort paths by name so that numbers count as numbers: session_1, session_2, session_10."""
-    return sorted(paths, key=lambda path: (_natural(path.name), path))
-
-
-def _natural(name: str) -> list[str | int]:
-    # Text and numbers take turns, so that like is compared with like.
-    return [
-        int(part) if odd else part for part, odd in zip(re.split("([0-9]+)", name), cycle((False, True)), strict=False)
-    ]
 
 
 def _read_log(path: Path) -> tuple[NDArray[np.float64], list[str]]:

@@ -49,6 +49,7 @@ _UNITY = (
     "raypipe.stages.unity_trials",
     "raypipe.stages.maze",
     "raypipe.stages.rplparallel",
+    "raypipe.io.natural",
     "raypipe.io.unity_log",
     *_OF_SESSIONS,
 )
@@ -64,6 +65,7 @@ _EYES = (
     "raypipe.io.eye_choice",
     "raypipe.io.eye_files",
     "raypipe.io.columns",
+    "raypipe.io.natural",
     "raypipe.io.european_edf",
     "raypipe.io.eyelink_edf",
     "raypipe.io.eyelink_library",

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raypipe.errors import FormatError, InputMissing
-from raypipe.io.unity_log import in_natural_order, read_unity_logs
+from raypipe.io.natural import in_natural_order
+from raypipe.io.unity_log import read_unity_logs
 
 HEADER = [f"Setting{i}: {i} 1 2 3 4" for i in range(15)]
 FRAMES = ["0 0.0333 0.0000 10.0000 0.0000", "11 0.0334 -0.5 10 359.9999", "0 0.0335 1e-1 -9.5 12"]
@@ -48,7 +49,7 @@ def test_logs_are_joined_in_natural_order(tmp_path: Path) -> None:
 @given(st.lists(st.integers(0, 10**13), min_size=1, unique=True))
 def test_numbers_in_names_count_as_numbers(numbers: list[int]) -> None:
     paths = [Path(f"session_{n}_x.txt") for n in numbers]
-    assert in_natural_order(paths) == [Path(f"session_{n}_x.txt") for n in sorted(numbers)]
+    assert in_natural_order(paths) == tuple(Path(f"session_{n}_x.txt") for n in sorted(numbers))
 
 
 @pytest.mark.parametrize("rest", ["1", "0 0.03", "0 0.0335 1 2", "0 0.0335 1 2 -"])

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from raypipe.cli import app
 from raypipe.io.eye import EyeRecording
 from raypipe.io.eye_files import read_eye_file
+from raypipe.io.natural import in_natural_order
 from raypipe.io.nev import read_nev
-from raypipe.io.unity_log import in_natural_order, read_unity_logs
+from raypipe.io.unity_log import read_unity_logs
 from raypipe.simulate import SimulateSettings, simulate_day
 from raypipe.stages.rplparallel import arrange_markers
 

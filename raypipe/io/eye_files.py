@@ -3,9 +3,7 @@
 from pathlib import Path
 
 from raypipe.io.eye import EyeRecording
-from raypipe.io.eye_choice import EyeFiles, eye_source, find_eye_files
-
-__all__ = ["EyeFiles", "find_eye_files", "read_eye_file"]
+from raypipe.io.eye_choice import eye_source
 
 
 def read_eye_file(path: Path) -> EyeRecording:

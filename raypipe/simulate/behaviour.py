@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from raypipe.simulate.clocks import Clocks
 from raypipe.simulate.losses import NO_LOSSES, Losses
-from raypipe.simulate.maze import JUNCTIONS, POSTERS, WALKING_SPEED
+from raypipe.simulate.maze import WALKING_SPEED
 from raypipe.simulate.settings import SimulateSettings
 from raypipe.simulate.streams import generator
 from raypipe.simulate.trials import TICKS_PER_SECOND, Navigation
+from raypipe.stages.maze import JUNCTIONS, POSTERS
 
 FRAME_SECONDS = 1 / 30
 FRAME_JITTER_SECONDS = 0.0015

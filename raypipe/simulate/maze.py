@@ -4,23 +4,12 @@ from itertools import pairwise
 
 import numpy as np
 
-CORRIDOR = 5.0  # Unity units between neighbouring junctions
+from raypipe.stages.maze import CORRIDOR, JUNCTIONS, poster_junction
+
 WALKING_SPEED = 5.1609  # Unity units per second, as the lab's log header says
 DETOUR_FRACTION = 0.25
-
-JUNCTIONS: tuple[tuple[float, float], ...] = tuple(
-    (x, z)
-    for z in (10.0, 5.0, 0.0, -5.0, -10.0)
-    for x in ((-10.0, -5.0, 0.0, 5.0, 10.0) if z in (10.0, 0.0, -10.0) else (-10.0, 0.0, 10.0))
-)
-POSTERS: tuple[tuple[float, float], ...] = ((-5, -7.55), (-7.55, 5), (7.55, -5), (5, 7.55), (5, 2.45), (-5, -2.45))
 POSTER_NUMBERS = range(1, 7)
 START_JUNCTION = 2  # (0, 10), looking into the maze
-
-
-def poster_junction(poster: int) -> int:
-    """Find the junction from which poster 1 to 6 is reached."""
-    return int(np.argmin(np.linalg.norm(np.array(JUNCTIONS) - POSTERS[poster - 1], axis=1)))
 
 
 def neighbours(junction: int) -> list[int]:

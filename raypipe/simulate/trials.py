@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from raypipe.simulate.losses import Missing
-from raypipe.simulate.maze import POSTER_NUMBERS, START_JUNCTION, WALKING_SPEED, poster_junction, route, route_length
+from raypipe.simulate.maze import POSTER_NUMBERS, START_JUNCTION, WALKING_SPEED, route, route_length
 from raypipe.simulate.settings import LEAD_SECONDS, TAIL_SECONDS, SimulateSettings
 from raypipe.simulate.streams import generator
+from raypipe.stages.maze import poster_junction
 
 TICKS_PER_SECOND = 30000
 STROBE_TICKS = 300  # a marker word is followed by a zero word 10 ms later

@@ -187,7 +187,7 @@ def test_the_golden_day(tmp_path: Path) -> None:
 def test_planning_loads_nothing_slow() -> None:
     """Choosing files must not load pyedflib, the library, or eyelinkio."""
     program = (
-        "import sys, pathlib; from raypipe.io.eye_files import find_eye_files; from raypipe.config import EdfSplit;"
+        "import sys, pathlib; from raypipe.io.eye_choice import find_eye_files; from raypipe.config import EdfSplit;"
         "find_eye_files(pathlib.Path('.'), EdfSplit());"
         "print(sorted({'pyedflib', 'eyelinkio', 'raypipe.io.eyelink_text', 'h5py', 'numba'} & set(sys.modules)))"
     )

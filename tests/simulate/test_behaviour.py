@@ -8,8 +8,8 @@ import pytest
 from raypipe.simulate import SimulateSettings
 from raypipe.simulate.behaviour import Walk, simulate_walk, write_unity_logs
 from raypipe.simulate.clocks import Clocks, session_clocks
-from raypipe.simulate.maze import JUNCTIONS, POSTERS
 from raypipe.simulate.trials import Navigation, plan_navigation
+from raypipe.stages.maze import JUNCTIONS, POSTERS
 
 SETTINGS = SimulateSettings(seconds=300, trials=30, unity_ppm=500)
 

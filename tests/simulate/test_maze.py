@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from raypipe.simulate.maze import (
-    JUNCTIONS,
     POSTER_NUMBERS,
     neighbours,
-    poster_junction,
     route,
     route_length,
     shortest_route,
 )
+from raypipe.stages.maze import JUNCTIONS, poster_junction
 
 
 def test_junctions_are_numbered_row_by_row_from_the_north() -> None:

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 
 from raypipe.simulate import SimulateSettings
-from raypipe.simulate.maze import poster_junction
 from raypipe.simulate.trials import calibration_markers, navigation_markers, plan_calibration, plan_navigation
+from raypipe.stages.maze import poster_junction
 
 
 @pytest.mark.parametrize(

@@ -288,5 +288,14 @@ def test_what_cannot_be_made_again_for_want_of_its_input_says_so(day: Path) -> N
     assert any("session01: no *.nev" in message for message in messages)
 
 
+def test_new_code_without_the_input_is_a_problem_and_no_task(day: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_done(day)
+    archive(day)
+    monkeypatch.setattr("raypipe.plan_channels.code_version", lambda modules: "0" * 12)
+    made = plan(day)
+    assert not {"rplparallel", "unity", "edfsplit"} & set(stages(made))
+    assert any("session01: no *.nev" in problem.error.message for problem in made.problems)
+
+
 def copied(source: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(source, tmp_path / "picasso" / source.name))

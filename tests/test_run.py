@@ -1,6 +1,7 @@
 """A day runs end to end on a real Ray: values, options, and that the machine never shows in a result."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -200,3 +201,20 @@ def test_a_pause_is_kept_in_time_and_told(simulated: Path, tmp_path: Path, pause
     np.testing.assert_allclose(np.diff(bridge), np.diff(bridge).mean(), atol=0.26)  # a line, in steps of 0.25 uV
     fast = raypipe.load(folder(day, "session01", 9) / "rplhighpass_b59f.hkl")["data"]
     assert abs(fast - high_pass(raw)).max() <= 1e-5
+
+
+def test_a_file_has_its_name_only_after_ledger_and_before_its_folder_are_on_the_disk(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+    sync, output = os.fsync, tmp_path / "picasso" / "20181105" / "session01" / "rplparallel_d41d.hkl"
+
+    def watched(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, output.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    assert raypipe.run_day(simulated, output=tmp_path, only=["rplparallel"]).exit_code == 0
+    assert ("ledger.jsonl", False) in synced
+    assert ("session01", True) in synced
+    assert ("session01", False) not in synced

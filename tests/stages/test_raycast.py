@@ -351,6 +351,18 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         cast_session(unity, eyelink, Raycast(), tmp_path / "a.csv", tmp_path / "nowhere" / "a.hdf")
 
 
+def test_both_files_are_on_the_disk_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: dict[str, int] = {}
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda file: synced.update({Path(f"/proc/self/fd/{file}").readlink().name: os.fstat(file).st_size}),
+    )
+    unity, eyelink, _ = session()
+    cast_session(unity, eyelink, Raycast(), tmp_path / "a.csv", tmp_path / "a.hdf")
+    assert synced == {name: (tmp_path / name).stat().st_size for name in ("a.csv", "a.hdf")}
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_no_room_for_bins_or_rows_is_told() -> None:
     full = Path("/dev/full")

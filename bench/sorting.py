@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.machine import machine
+from raypipe.config import SortSettings
 from raypipe.stages.sorting import events
 from raypipe.stages.sorting.clusters import clustered
 from raypipe.stages.sorting.memory import memory_needed
 from raypipe.stages.sorting.merging import joined
 from raypipe.stages.sorting.series import ArraySeries, prepared
-from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sizes import CLIP
 from raypipe.stages.sorting.sort import sort_channel
 from tests.synthetic_spikes import (

@@ -4,11 +4,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from raypipe.config import SortSettings
 from raypipe.stages.sorting import events, series
 from raypipe.stages.sorting.clusters import clustered
 from raypipe.stages.sorting.merging import joined
 from raypipe.stages.sorting.series import ArraySeries, prepared
-from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sizes import CLIP
 from raypipe.stages.sorting.sort import sort_channel
 from tests.synthetic_spikes import (

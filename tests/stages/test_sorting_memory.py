@@ -19,7 +19,7 @@ def memory(which):
     return next(int(line.split()[1]) for line in lines if line.startswith(which)) * 1024
 
 before = memory("VmRSS")
-from raypipe.stages.sorting.settings import SortSettings
+from raypipe.config import SortSettings
 from raypipe.stages.sorting.sort import sort_channel
 
 @dataclass(frozen=True)

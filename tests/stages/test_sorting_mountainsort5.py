@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from raypipe.config import SortSettings
 from raypipe.errors import UsageError
 from raypipe.stages.sorting import mountainsort5
 from raypipe.stages.sorting.series import ArraySeries
-from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sort import sort_channel
 from tests.synthetic_spikes import band_noise, score, simulate
 

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from kernels.sorting.classify import classify
 from kernels.sorting.isosplit import isosplit
+from raypipe.config import SortSettings
 from raypipe.stages.sorting.features import Components, components
-from raypipe.stages.sorting.settings import SortSettings
 
 
 def clustered(clips: NDArray[np.float32], settings: SortSettings) -> tuple[NDArray[np.int64], int]:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from kernels.sorting.clips import accumulate, extract
 from kernels.sorting.detect import detect
+from raypipe.config import SortSettings
 from raypipe.stages.sorting.series import Prepared
-from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sizes import BLOCK
 
 AT_ONCE = 10_000

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.sorting.match import match
+from raypipe.config import SortSettings
 from raypipe.stages.sorting.alignment import JITTER, aligned
 from raypipe.stages.sorting.events import evenly, middle
 from raypipe.stages.sorting.series import Prepared
-from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sizes import BLOCK, CLIP
 
 BEFORE, LENGTH = 25, 70

@@ -1,6 +1,6 @@
 """How much memory sorting a channel needs at most."""
 
-from raypipe.stages.sorting.settings import SortSettings
+from raypipe.config import SortSettings
 from raypipe.stages.sorting.sizes import BLOCK, CLIP, SAMPLED
 
 BYTES_PER_EVENT = 120

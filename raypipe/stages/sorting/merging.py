@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.sorting.isosplit import separation
+from raypipe.config import SortSettings
 from raypipe.stages.sorting.alignment import aligned
 from raypipe.stages.sorting.events import evenly, middle
 from raypipe.stages.sorting.features import components
-from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sizes import CLIP
 
 BEFORE, AFTER = 20, 30

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.sorting.neighbours import overlap
+from raypipe.config import SortSettings
 from raypipe.stages.sorting.events import evenly, middle
 from raypipe.stages.sorting.features import components
-from raypipe.stages.sorting.settings import SortSettings
 
 NEIGHBOURS = 6
 COMPARED = 3

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raypipe.config import SortSettings
 from raypipe.errors import UsageError
 from raypipe.stages.sorting import events
 from raypipe.stages.sorting.series import Prepared, Series, prepared
-from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sort import Sorting, finished
 
 TRAINING_SECONDS = 600.0

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.sorting.series import chunk_energies, prepare
-from raypipe.stages.sorting.settings import SortSettings
+from raypipe.config import SortSettings
 from raypipe.stages.sorting.sizes import BLOCK, SAMPLED
 
 MAD_OF_NORMAL = 0.6744897501960817

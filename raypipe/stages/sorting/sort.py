@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from raypipe.config import SortSettings
 from raypipe.stages.sorting import events
 from raypipe.stages.sorting.clusters import Classifier, clustered
 from raypipe.stages.sorting.matching import bank, compounds, matched
 from raypipe.stages.sorting.merging import Joined, joined
 from raypipe.stages.sorting.metrics import Noise, cluster_metrics, noise_likeness
 from raypipe.stages.sorting.series import Prepared, Series, prepared
-from raypipe.stages.sorting.settings import SortSettings
 from raypipe.stages.sorting.sizes import CLIP
 
 NOISE_CLIPS = 2000

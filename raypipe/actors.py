@@ -1,5 +1,5 @@
 """The workers on Ray: a reader that hands tiles on, filter actors that own groups of channels, and
-tasks for what is made of whole sessions.
+tasks for what is made of whole sessions and of channels' objects.
 
 What can go wrong inside a worker comes back as a value, so that one bad file never takes its neighbours with it; a
 worker that dies is the driver's business.
@@ -14,10 +14,11 @@ import ray
 import kernels
 from raypipe.channels import Group, GroupWork
 from raypipe.io.appender import WriteBehind
-from raypipe.outcome import Failure, Written, failure
-from raypipe.session_work import Made, SessionWork
+from raypipe.outcome import Failure, Written
 from raypipe.sources import Samples, Scratch, Source
+from raypipe.stages import Stage
 from raypipe.stages.channel import ChannelStage
+from raypipe.work import Made, Maker, Work
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,26 @@ class FilterActor:
                 work.abort()
 
 
-def _do_session_work(work: SessionWork, token: str) -> list[Made]:
+def _do_work(work: Work, token: str) -> list[Made]:
     """Do the work; tell of every one of its tasks what became of it."""
     try:
-        return work.make(token)
+        return work.make(_maker(work.tasks[0].stage), token)
     except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this work's alone)
-        return [Made(task, failed=failure(work.stage, None, error)) for task in work.tasks]
+        return [Made.failure(task, error) for task in work.tasks]
+
+
+def _maker(stage: Stage) -> Maker:
+    """Return the function that makes a stage's files; what it imports takes memory in every worker that needs it."""
+    match stage.level:
+        case "session":
+            from raypipe.session_work import MAKERS
+        case "joined":
+            from raypipe.sorting_work import MAKERS
+        case _:
+            from raypipe.object_work import MAKERS
+    return MAKERS[stage.name]
 
 
 reader: Any = ray.remote(Reader)
 filter_actor: Any = ray.remote(FilterActor)
-do_session_work: Any = ray.remote(_do_session_work)
+do_work: Any = ray.remote(_do_work)

@@ -155,7 +155,9 @@ class GroupWork:
         for stage, row in keys:
             if file := self._files.pop((stage, row), None):
                 file.abort()
-            self.failures.append(failure(stage, self.group.lanes[row].channel, error))
+            lane = self.group.lanes[row]
+            path = next(output.path for output in lane.outputs if output.stage == stage)
+            self.failures.append(failure(stage, lane.channel, path, error))
 
 
 def _scales(group: Group) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -3,24 +3,28 @@
 What cannot be made again is kept: without its `.ns5`, a session's raw copies are the recording.
 """
 
+import fnmatch
+import re
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 from raypipe import lock
-from raypipe.day import Day
+from raypipe.day import MOUNTAINS, Day
 from raypipe.errors import NotWritable
 from raypipe.ledger import Entry, forget, prepare_state, read_ledger
 from raypipe.stages import STAGES
 
 _RAW_STAGE = "rplsplit"
-_TEMPORARIES = tuple({f".{name if '.' in name else f'{name}_*.hkl'}.*.tmp" for stage in STAGES for name in stage.files})
+_NAMES = {PurePath(name).name if "." in name else f"{name}_*.hkl" for stage in STAGES for name in stage.files}
+_TEMPORARY = re.compile("|".join(fnmatch.translate(f".{name}.*.tmp") for name in _NAMES | {"cell*.spiketrain*"}))
 _FOLDERS = ("array*", "array*/channel*")
+_FOLDERS_OF_THE_DAY = (f"{MOUNTAINS}/channel*", f"{MOUNTAINS}/channel*/output")
 _Item = TypeVar("_Item")
 
 
@@ -141,11 +145,12 @@ def _is_inside(folder: Path, top: Path) -> bool:
 
 def temporary_files(day: Day) -> Iterator[Path]:
     """Find what a killed run left of unfinished outputs; links that lead out of the day are not followed."""
+    folders = [day.output] + [found for pattern in _FOLDERS_OF_THE_DAY for found in day.output.glob(pattern)]
     for session in day.sessions:
-        for folder in (session.output, *(found for pattern in _FOLDERS for found in session.output.glob(pattern))):
-            if _is_inside(folder, day.output):
-                for pattern in _TEMPORARIES:
-                    yield from _files(folder, pattern)
+        folders += [session.output, *(found for pattern in _FOLDERS for found in session.output.glob(pattern))]
+    for folder in folders:
+        if _is_inside(folder, day.output):
+            yield from (path for path in _files(folder, ".*.tmp") if _TEMPORARY.match(path.name))
 
 
 def _find_scraps(day: Day) -> Iterator[Path]:

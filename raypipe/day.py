@@ -13,6 +13,9 @@ from pathlib import Path
 from raypipe.errors import InputMissing, NotADay, UsageError
 
 STATE_FOLDER = ".raypipe"
+CALIBRATION = "sessioneye"
+MOUNTAINS = "mountains"
+"""The day's folder of sorted channels."""
 _SESSION = re.compile(r"session(eye|\d+)")
 _CHANNEL = re.compile(r"array(\d+)/channel(\d+)")
 
@@ -28,7 +31,7 @@ class Session:
     @property
     def is_navigation(self) -> bool:
         """Whether the animal walked in the maze (only these are aligned with Unity)."""
-        return self.name != "sessioneye"
+        return self.name != CALIBRATION
 
     def the_file(self, pattern: str) -> Path:
         """Return the one input file that matches `pattern`. Raises `InputMissing` for none and for several."""

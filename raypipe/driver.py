@@ -9,32 +9,33 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from raypipe.actors import Finished, do_session_work, filter_actor, reader
-from raypipe.channels import Group, Pass
+from raypipe.actors import Finished, do_work, filter_actor, reader
+from raypipe.channels import Group, Output, Pass
 from raypipe.errors import NotBegun, WorkerLost
-from raypipe.events import Event, Note, PassProgressed, PassStarted, WorkEnded, WorkStarted
+from raypipe.events import Event, Note, PassProgressed, PassStarted, StageProgressed, WorkEnded, WorkStarted
 from raypipe.io.publish import temporary_name
 from raypipe.memory import Budget, in_gb
 from raypipe.outcome import Failure, Written, failure
-from raypipe.session_work import Made, SessionWork
 from raypipe.stages import BY_NAME
 from raypipe.tasks import Task, TaskId
+from raypipe.work import Made, Work
 
 _POLL_SECONDS = 1.0
+FILTERS = "filters"
+"""Ray's resource of filter actors. They count as no CPUs: other work fills the time in which they wait for the disk."""
 _SMALLER = ", or set run.tile_seconds lower"
 
 
 class Sink(Protocol):
     """Where the driver puts what came out: the run behind it keeps the ledger and the counts."""
 
-    def written(self, session: str, files: Sequence[Written]) -> bool:
-        """Publish files that are complete and synced under their temporary names; return whether all have theirs now."""
+    def written(self, session: str, files: Sequence[Written]) -> set[TaskId]:
+        """Publish files that are complete and synced under their temporary names; return those that have theirs now."""
 
     def failed(self, session: str, failures: Sequence[Failure]) -> None:
         """Take note of files that could not be made."""
@@ -47,15 +48,28 @@ class Sink(Protocol):
 
 
 def run_on_ray(
-    works: Sequence[SessionWork], passes: Sequence[Pass], budget: Budget, sink: Sink, *, token: str, restarts: int
+    works: Sequence[Work],
+    passes: Sequence[Pass],
+    budget: Budget,
+    sink: Sink,
+    *,
+    token: str,
+    restarts: int,
+    lost: Collection[TaskId] = (),
 ) -> None:
-    """Do the works of whole sessions as they become possible, beside the passes, which go one after the other."""
+    """Do the works as they become possible, beside the passes, which go one after the other.
+
+    `lost` are outputs of passes that could not be planned.
+    """
     loop = _Loop(sink)
-    _Works(works, loop, sink, token=token, restarts=restarts).dispatch()
-    if passes:
-        crew = _Crew(budget, restarts)
+    crew = _Crew(budget, restarts) if passes else None  # before the works, so that none takes its memory
+    outputs = {(output.stage, output.path) for each in passes for output in _outputs(each.groups)}
+    queue = _Works(works, loop, sink, pending=outputs, lost=lost, token=token, restarts=restarts)
+    queue.dispatch()
+    if crew:
         for number, each in enumerate(passes):
-            _PassRun(each, crew, loop, sink, token=f"{token}-{number}", restarts=restarts).run()
+            _PassRun(each, crew, loop, queue, token=f"{token}-{number}", restarts=restarts).run()
+        crew.end()
     while loop.step():
         pass
 
@@ -83,34 +97,64 @@ class _Loop:
 
 
 class _Works:
-    """Works of whole sessions: each is handed out when all that its tasks wait for has ended, one way or the other."""
+    """Works wait here: each is handed out when all that its tasks wait for has ended, one way or the other.
 
-    def __init__(self, works: Sequence[SessionWork], loop: _Loop, sink: Sink, *, token: str, restarts: int) -> None:
+    It stands between whoever makes files and the sink, to see what ends.
+    """
+
+    def __init__(
+        self,
+        works: Sequence[Work],
+        loop: _Loop,
+        sink: Sink,
+        *,
+        pending: Collection[TaskId],
+        lost: Collection[TaskId],
+        token: str,
+        restarts: int,
+    ) -> None:
         self.loop, self.sink, self.token, self.restarts = loop, sink, token, restarts
         self.waiting = list(works)
-        self.pending = {task.id for work in works for task in work.tasks}
-        self.lost: set[TaskId] = set()
+        self.pending = {task.id for work in works for task in work.tasks} | set(pending)
+        self.lost = set(lost)
+        self.total = Counter(work.stage for work in works)
+        self.ended = Counter[str]()
 
     def dispatch(self) -> None:
         """Hand out what can begin; what cannot be done any more, because something it needs failed, fails with it."""
-        while work := next(filter(self._is_free, self.waiting), None):  # what fails here may free the next
-            self.waiting.remove(work)
-            doomed = [task for task in work.tasks if task.needs & self.lost]
-            self._end([Made(task, failed=_not_begun(task, self.lost)) for task in doomed])
-            rest = work.without(self.lost)
-            if rest.tasks:
-                self.sink.emit(WorkStarted(rest.stage, rest.sessions))
-                self._begin(rest, attempt=0)
+        while free := [work for work in self.waiting if self._is_free(work)]:  # what fails here may free others
+            begun = set(map(id, free))
+            self.waiting = [work for work in self.waiting if id(work) not in begun]
+            for work in free:
+                doomed = [task for task in work.tasks if task.needs & self.lost]
+                self._end([Made.failure(task, _not_begun(task, self.lost)) for task in doomed])
+                rest = work.without(self.lost)
+                if rest.tasks:
+                    if rest.is_of_session:
+                        self.sink.emit(WorkStarted(rest.stage, rest.sessions))
+                    self._begin(rest, attempt=0)
+                else:
+                    self._tell_progress(work)
 
-    def _begin(self, work: SessionWork, *, attempt: int) -> None:
+    def settle(self, session: str, written: Sequence[Written], failures: Sequence[Failure]) -> None:
+        """Have files published and failures noted, and hand out what waited for them."""
+        ended = {(file.stage, file.path) for file in written} | {(each.stage, each.path) for each in failures}
+        self.lost |= ended - self.sink.written(session, written)
+        self.sink.failed(session, failures)
+        self.pending -= ended
+        self.dispatch()
+
+    def _begin(self, work: Work, *, attempt: int) -> None:
         token = f"{self.token}-{attempt}"
-        ref = do_session_work.options(num_cpus=0, memory=work.memory, max_retries=0).remote(work, token)
+        # What is made of whole sessions is little work, and needed early.
+        cpus = 0 if work.is_of_session else 1
+        ref = do_work.options(num_cpus=cpus, memory=work.memory, max_retries=0).remote(work, token)
         self.loop.watch(ref, lambda ref: self._returned(ref, work, attempt))
 
-    def _is_free(self, work: SessionWork) -> bool:
-        return not any((task.needs | task.after) & self.pending for task in work.tasks)
+    def _is_free(self, work: Work) -> bool:
+        return all(self.pending.isdisjoint(task.needs) and self.pending.isdisjoint(task.after) for task in work.tasks)
 
-    def _returned(self, ref: Any, work: SessionWork, attempt: int) -> None:
+    def _returned(self, ref: Any, work: Work, attempt: int) -> None:
         try:
             made = ray.get(ref)
         except RayError as error:
@@ -121,30 +165,38 @@ class _Works:
                 self._begin(work, attempt=attempt + 1)
                 return
             lost = _lost(f"the worker died {attempt + 1} times", work.memory, error)
-            made = [Made(task, failed=failure(work.stage, None, lost)) for task in work.tasks]
-        self.sink.emit(WorkEnded(work.stage, work.sessions))
+            made = [Made.failure(task, lost) for task in work.tasks]
+        if work.is_of_session:
+            self.sink.emit(WorkEnded(work.stage, work.sessions))
         self._end(made)
+        self._tell_progress(work)
         self.dispatch()
+
+    def _tell_progress(self, work: Work) -> None:
+        self.ended[work.stage] += 1
+        if not work.is_of_session:
+            self.sink.emit(StageProgressed(work.stage, self.ended[work.stage], self.total[work.stage]))
 
     def _end(self, made: Sequence[Made]) -> None:
         for each in made:
-            session = each.task.session.name
+            session, channel = each.task.session.name, each.task.channel
             for note in each.notes:
-                self.sink.emit(Note(session, note))
-            if each.failed or not self.sink.written(session, [each.written] if each.written else []):
-                self.lost.add(each.task.id)
+                self.sink.emit(Note(session, f"channel {channel.number}: {note}" if channel else note))
             if each.failed:
                 self.sink.failed(session, [each.failed])
-            self.pending.discard(each.task.id)
+        for session in dict.fromkeys(each.task.session.name for each in made):
+            files = [each.written for each in made if each.written and each.task.session.name == session]
+            published = self.sink.written(session, files)
+            self.lost |= {each.task.id for each in made if each.task.session.name == session} - published
+        self.pending -= {each.task.id for each in made}
 
 
-def _not_begun(task: Task, lost: Collection[TaskId]) -> Failure:
+def _not_begun(task: Task, lost: Collection[TaskId]) -> NotBegun:
     failed = {stage for stage, _ in task.needs & set(lost)}
     first = next(stage for stage in BY_NAME if stage in failed)
-    error = NotBegun(
+    return NotBegun(
         f"{task.stage.name} needs {first}, which failed", hint=f"mend what is said of {first}, then run again"
     )
-    return failure(task.stage.name, None, error)
 
 
 class _Crew:
@@ -162,7 +214,12 @@ class _Crew:
         return reader.options(num_cpus=0, memory=self.budget.reader, **options).remote()
 
     def _new_actor(self) -> Any:
-        return filter_actor.options(num_cpus=1, memory=self.budget.filter_actor, max_restarts=0).remote()
+        return filter_actor.options(resources={FILTERS: 1}, memory=self.budget.filter_actor, max_restarts=0).remote()
+
+    def end(self) -> None:
+        """End the processes: what they held is for others now."""
+        for worker in (self.reader, *self.actors):
+            ray.kill(worker)
 
     def replace_reader(self) -> None:
         ray.kill(self.reader)
@@ -200,8 +257,9 @@ class _Convoy:
 class _PassRun:
     """One pass: tiles go from the reader to the members, bounded in number, and finished groups come back."""
 
-    def __init__(self, each: Pass, crew: _Crew, loop: _Loop, sink: Sink, *, token: str, restarts: int) -> None:
-        self.each, self.crew, self.loop, self.sink, self.restarts = each, crew, loop, sink, restarts
+    def __init__(self, each: Pass, crew: _Crew, loop: _Loop, works: _Works, *, token: str, restarts: int) -> None:
+        self.each, self.crew, self.loop, self.works, self.restarts = each, crew, loop, works, restarts
+        self.sink = works.sink
         self.tile_samples = max(1, round(crew.budget.tile_seconds * each.sampling_rate_hz))
         self.n_tiles = math.ceil(each.source.n_samples / self.tile_samples)
         self.source = ray.put(each.source)
@@ -281,8 +339,7 @@ class _PassRun:
         if isinstance(result, Finished) and number in member.unfinished:
             member.unfinished.remove(number)
             self.unfinished -= 1
-            self.sink.failed(self.each.session, result.failures)
-            self.sink.written(self.each.session, result.written)
+            self.works.settle(self.each.session, result.written, result.failures)
 
     def _returned(self, ref: Any, member: _Member) -> Any:
         """Return what a member gave back; if it died, begin its groups again, if it cannot go on, give them up."""
@@ -304,7 +361,7 @@ class _PassRun:
     def _begin_again(self, member: _Member, error: RayError) -> None:
         member.dead = True
         for output in _outputs(self.each.groups[number] for number in member.unfinished):
-            temporary_name(output, member.token).unlink(missing_ok=True)
+            temporary_name(output.path, member.token).unlink(missing_ok=True)
         actor = self.crew.replace(member.actor)
         if member.attempt >= self.restarts:
             promised = self.crew.budget.filter_actor
@@ -327,13 +384,13 @@ class _PassRun:
         member.dead = True
         member.actor.abort.remote(tuple(member.unfinished))
         failures = [
-            failure(output.stage, lane.channel, error)
+            failure(output.stage, lane.channel, output.path, error)
             for number in member.unfinished
             for lane in self.each.groups[number].lanes
             for output in lane.outputs
         ]
         self.unfinished -= len(member.unfinished)
-        self.sink.failed(self.each.session, failures)
+        self.works.settle(self.each.session, (), failures)
 
 
 def _lost(what: str, promised: int, error: RayError, smaller: str = "") -> WorkerLost:
@@ -345,5 +402,5 @@ def _lost(what: str, promised: int, error: RayError, smaller: str = "") -> Worke
     return lost
 
 
-def _outputs(groups: Iterable[Group]) -> list[Path]:
-    return [output.path for group in groups for lane in group.lanes for output in lane.outputs]
+def _outputs(groups: Iterable[Group]) -> list[Output]:
+    return [output for group in groups for lane in group.lanes for output in lane.outputs]

@@ -60,6 +60,7 @@ def _start(budget: Budget, cpus: int, folder: Path) -> None:
         ray.init(
             address="local",  # whatever RAY_ADDRESS says
             num_cpus=cpus,
+            resources={"filters": budget.filter_actors} if budget.filter_actors else None,
             object_store_memory=budget.object_store,
             _memory=budget.asked_for,
             _temp_dir=str(folder),

@@ -63,6 +63,14 @@ class WorkEnded(Event, frozen=True):
     sessions: tuple[str, ...]
 
 
+class StageProgressed(Event, frozen=True):
+    """A stage of channels' objects has come to its end, well or not, for one more channel or the day."""
+
+    stage: str
+    ended: int
+    total: int
+
+
 class TaskDone(Event, frozen=True):
     """An output has its final name."""
 

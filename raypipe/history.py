@@ -24,7 +24,7 @@ class History:
 
     def __init__(self, day: Day, *, replace_foreign: bool = False) -> None:
         self._day = day
-        self._replace_foreign = replace_foreign
+        self.replace_foreign = replace_foreign
         self._entries: dict[str, list[Entry]] = {}
         self._last: dict[tuple[str, str, int | None], Entry] = {}
         for entry in read_ledger(day.state):
@@ -47,7 +47,7 @@ class History:
         changed = self.knows(task.output)
         why = f"{'changed by something else since' if changed else 'made by something else'}; --replace makes it again"
         task = replace(task, state="kept", why=why, size=size, changed_since=changed)
-        if self._replace_foreign and asked_for and task.replaceable:
+        if self.replace_foreign and asked_for and task.replaceable:
             return replace(task, state="todo", why="to be replaced")
         return task
 

@@ -6,11 +6,13 @@ with the recording is counted. Length does not occur: a pass holds tiles, not se
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raypipe.config import Config
 from raypipe.errors import TooLittleMemory
 from raypipe.stages import Stage
+from raypipe.stages.freqspectrum import day_bytes, spectrum_bytes
+from raypipe.stages.sorting.memory import memory_needed
 
 LANES = 8
 MB = 1 << 20
@@ -41,6 +43,14 @@ _SESSION_OUTPUTS = {
     "maze.png": (0, 0),
 }
 """Bytes of an output, by the start of its name, for each byte of Unity's logs and for each sample of the eye."""
+_DRAWING = 220 * MB
+"""A worker that draws pictures."""
+_RAW_RATE_HZ = 30_000
+_SPIKES_PER_SECOND = 15
+"""Of all cells of a channel: a guess, on the high side."""
+_BYTES_OF_A_SPIKE = 700
+"""In a cell's files: the lab's lists of texts are HDF5 datasets, one for each spike."""
+_BYTES_OF_A_SPIKE_AT_WORK = 3000
 _SMALLEST_TILE_SECONDS = 1.0
 _FORGOTTEN_DECADES = 10
 _STATE_ROW = LANES * 8
@@ -84,41 +94,55 @@ class Budget:
     filter_actor: int
     session_task: int
     """The largest task of a whole session; smaller ones may share it."""
-    total: int
+    object_task: int
+    """The largest task of a channel's objects (a sorting, say)."""
+    asked_for: int
+    """Bytes that Ray may hand out to workers: what is not enough for all at once waits for others to end."""
 
     @property
-    def asked_for(self) -> int:
-        """Bytes that all workers together ask Ray for: what it may hand out, so that no more run at once."""
-        return self.reader + self.filter_actors * self.filter_actor + self.session_task
+    def total(self) -> int:
+        """Bytes of all processes together at their peak."""
+        return RAY_SERVICES + self.object_store + self.asked_for
 
 
 def make_budget(
-    loads: Iterable[Load], config: Config, *, cpus: int, memory: int, session_task: int = _SESSION_WORKER
+    loads: Iterable[Load], config: Config, *, cpus: int, memory: int, session_task: int = 0, object_task: int = 0
 ) -> Budget:
     """Choose the most filter actors and the largest tiles (up to the configured) whose sum fits `memory` bytes.
 
-    `session_task` is what the largest task of a whole session asks for, which runs beside them. Raises `TooLittleMemory` with both numbers if one actor with the smallest tiles does not fit.
+    `session_task` is what the largest task of a whole session asks for, which runs beside them. `object_task` is what
+    the largest task of a channel's objects asks for: `cpus` of them run beside the filters where there is room, else
+    fewer, or after them. Raises `TooLittleMemory` with both numbers if one actor with the smallest tiles, or one such
+    task, does not fit.
     """
     loads = list(loads)
+
+    def fitted(smallest: Budget) -> Budget:
+        room = max(smallest.asked_for, memory - RAY_SERVICES - smallest.object_store)
+        filters = smallest.reader + smallest.filter_actors * smallest.filter_actor
+        return replace(smallest, asked_for=min(room, filters + session_task + cpus * object_task))
+
     most = min(cpus, max((load.groups for load in loads), default=0))
     smallest = None
     for actors in range(most, 0, -1):
         seconds = config.run.tile_seconds
         while True:
-            smallest = _budget(loads, config, actors, seconds, session_task)
+            smallest = _budget(loads, config, actors, seconds, session_task, object_task)
             if smallest.total <= memory:
-                return smallest
+                return fitted(smallest)
             if seconds <= _SMALLEST_TILE_SECONDS:
                 break
             seconds = max(_SMALLEST_TILE_SECONDS, seconds / 2)
-    if smallest is None:  # nothing but stages of sessions
-        smallest = Budget(0, config.run.tile_seconds, 0, 80 * MB, 0, 0, session_task, RAY_SERVICES + session_task)
+    if smallest is None:  # nothing for the filters
+        largest = max(session_task, object_task)
+        smallest = Budget(0, config.run.tile_seconds, 0, 80 * MB, 0, 0, session_task, object_task, largest)
         if smallest.total <= memory:
-            return smallest
+            return fitted(smallest)
     less = "take fewer channels at a time with --channels" if most else "leave the largest stage out with --skip"
     raise TooLittleMemory(
         f"the smallest way to do this needs {in_gb(smallest.total)}"
         + (f" ({in_gb(session_task)} of it for what is made of whole sessions)" if session_task else "")
+        + (f" ({in_gb(object_task)} for the largest channel)" if object_task else "")
         + f", and {in_gb(memory)} are allowed",
         hint=f"give more with --memory, use a larger machine, or {less}",
     )
@@ -141,6 +165,29 @@ def session_bytes(output: str, extent: Extent) -> int:
     return 100_000 + round(of_logs * extent.log_bytes) + of_eye * extent.eye_samples
 
 
+def object_memory(stage: Stage, config: Config, n_samples: int, n_sources: int) -> int:
+    """Bytes that a stage of channels' objects needs: of `n_samples` of a channel, or of `n_sources` objects of the day."""
+    if stage.name == "mountain_batch":
+        return _DRAWING + memory_needed(n_samples, config.mountain_batch)
+    if stage.level == "day":
+        return _DRAWING + day_bytes(n_sources, stage.arguments(config)["pointsPerWindow"])
+    if "pointsPerWindow" in (arguments := stage.arguments(config)):
+        return _SESSION_WORKER + spectrum_bytes(arguments["pointsPerWindow"])
+    return _SESSION_WORKER + round(n_samples / _RAW_RATE_HZ * _SPIKES_PER_SECOND * _BYTES_OF_A_SPIKE_AT_WORK)
+
+
+def object_bytes(stage: Stage, output: str, config: Config, n_samples: int, n_sources: int) -> int:
+    """Bytes that an output of a channel's objects may take on the disk; how many spikes there will be is guessed."""
+    spikes = n_samples / _RAW_RATE_HZ * _SPIKES_PER_SECOND
+    if output == "cells.csv":
+        return 100_000 + round(spikes * _BYTES_OF_A_SPIKE)
+    if output.endswith("firings.mda"):
+        return round(spikes * 24)
+    if output.endswith(".hkl") and "pointsPerWindow" in (arguments := stage.arguments(config)):
+        return 100_000 + max(n_sources, 1) * 3 * 8 * int(arguments["pointsPerWindow"])
+    return 100_000
+
+
 def group_bytes(load: Load, config: Config) -> int:
     """Bytes that the filters of 8 channels hold while a recording goes by."""
     total = LANES * _STEP_SAMPLES * 4
@@ -156,7 +203,9 @@ def group_bytes(load: Load, config: Config) -> int:
     return total
 
 
-def _budget(loads: list[Load], config: Config, actors: int, tile_seconds: float, session_task: int) -> Budget:
+def _budget(
+    loads: list[Load], config: Config, actors: int, tile_seconds: float, session_task: int, object_task: int
+) -> Budget:
     tile = max(
         int(tile_seconds * load.sampling_rate_hz) * load.groups * LANES * load.bytes_per_sample for load in loads
     )
@@ -174,7 +223,8 @@ def _budget(loads: list[Load], config: Config, actors: int, tile_seconds: float,
         reader=reader,
         filter_actor=filter_actor,
         session_task=session_task,
-        total=RAY_SERVICES + object_store + reader + actors * filter_actor + session_task,
+        object_task=object_task,
+        asked_for=max(reader + actors * filter_actor + session_task, object_task),
     )
 
 

@@ -1,15 +1,19 @@
 """What becomes of an output in a worker: a file that is written but not yet published, or a failure."""
 
+import shutil
 import traceback
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from raypipe.errors import RaypipeError
+from raypipe.io.publish import sync_folder
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file that is complete and synced under its temporary name."""
+    """A file that is complete and synced under its temporary name, with those that belong to it."""
 
     stage: str
     channel: int | None
@@ -17,6 +21,28 @@ class Written:
     temporary: Path
     size: int
     mtime_ns: int
+    parts: tuple["Written", ...] = ()
+    """Files that get their names before it does."""
+    replaces: tuple[Path, ...] = ()
+    """Folders that give way to the parts."""
+
+    @property
+    def files(self) -> tuple["Written", ...]:
+        """The parts, and the file itself."""
+        return *self.parts, self
+
+    def publish(self) -> None:
+        """Give the file its name, after its parts have theirs: while these come and go, it is not there."""
+        if self.parts or self.replaces:
+            self.path.unlink(missing_ok=True)
+            _sync([self.path.parent])
+            for folder in self.replaces:
+                shutil.rmtree(folder)
+        for files in (self.parts, (self,)):
+            for file in files:
+                file.path.parent.mkdir(exist_ok=True)
+                file.temporary.replace(file.path)
+            _sync(file.path.parent for file in files)
 
     @classmethod
     def at(cls, temporary: Path, stage: str, channel: int | None, path: Path) -> "Written":
@@ -25,20 +51,27 @@ class Written:
         return cls(stage, channel, path, temporary, status.st_size, status.st_mtime_ns)
 
 
+def _sync(folders: Iterable[Path]) -> None:
+    for folder in dict.fromkeys(folders):
+        with suppress(OSError):  # not every file system can sync a folder
+            sync_folder(folder)
+
+
 @dataclass(frozen=True)
 class Failure:
     """A file that could not be made; its temporary file is gone."""
 
     stage: str
     channel: int | None
+    path: Path
     error: str
     hint: str
     story: str
     """Traceback."""
 
 
-def failure(stage: str, channel: int | None, error: BaseException) -> Failure:
-    """Make the record of an error, with its whole story."""
+def failure(stage: str, channel: int | None, path: Path, error: BaseException) -> Failure:
+    """Make the record of an error that kept `path` from being made, with its whole story."""
     hint = error.hint if isinstance(error, RaypipeError) else ""
     text = error.message if isinstance(error, RaypipeError) else f"{type(error).__name__}: {error}"
-    return Failure(stage, channel, text, hint, "".join(traceback.format_exception(error)))
+    return Failure(stage, channel, path, text, hint, "".join(traceback.format_exception(error)))

@@ -32,14 +32,16 @@ def channel_passes(plan: Plan) -> tuple[list[Pass], list[tuple[str, list[Failure
     passes: list[Pass] = []
     failures: list[tuple[str, list[Failure]]] = []
     for recording in plan.recordings:
-        tasks = [task for task in plan.todo if task.session == recording.session and task.channel]
+        tasks = [task for task in plan.todo if task.session == recording.session and task.stage.level == "channel"]
         try:
             if recording.header:
                 passes += [_from_nsx(recording, tasks, plan.config)] if tasks else []
             else:
                 passes += _from_raw_files(recording, tasks, plan.config)
         except RaypipeError as error:
-            failed = [failure(task.stage.name, task.channel.number, error) for task in tasks if task.channel]
+            failed = [
+                failure(task.stage.name, task.channel.number, task.output, error) for task in tasks if task.channel
+            ]
             failures.append((recording.session.name, failed))
     return passes, failures
 

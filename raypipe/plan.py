@@ -11,6 +11,7 @@ from raypipe.events import Note
 from raypipe.history import History
 from raypipe.io.eye_choice import find_eye_files
 from raypipe.plan_channels import ChannelPlanner
+from raypipe.plan_objects import and_their_sources, plan_objects
 from raypipe.plan_sessions import plan_sessions
 from raypipe.recording import Recording, Selection, ranges
 from raypipe.stages import STAGES, Stage
@@ -69,14 +70,20 @@ def make_plan(
     history = History(day, replace_foreign=replace_foreign)
     tasks, problems = plan_sessions(day, config, stages, history)
     recordings: list[Recording] = []
-    planner = ChannelPlanner(config, [stage for stage in stages if stage.level == "channel"], channels, history)
+    of_channels: list[Task] = []
+    unplanned: list[Problem] = []
+    wanted = [stage for stage in and_their_sources(stages) if stage.level == "channel"]
+    planner = ChannelPlanner(config, wanted, channels, history)
     for session in day.sessions:
-        recording, of_channels, unplanned = planner.plan(session)
+        recording, made, hindered = planner.plan(session)
         recordings += [recording] if recording else []
-        tasks += of_channels
-        problems += unplanned
+        of_channels += made
+        unplanned += hindered
     if channels is not None and recordings:
         _refuse_unknown(channels, recordings)
+    found = plan_objects(day, config, stages, recordings, of_channels, unplanned, channels, history)
+    tasks += found[0]
+    problems += found[1]
     notes = [Note(recording.session.name, text) for recording in recordings for text in recording.notes]
     if any(task.stage.name == "edfsplit" for task in tasks):
         notes += [Note(day.title, text) for text in find_eye_files(day.input, config.edfsplit).notes]

@@ -54,7 +54,7 @@ class _Sources:
         return (*self.needed, *self.used, *self.rewritten)
 
 
-class _LeftOut(InputMissing):
+class LeftOut(InputMissing):
     """A stage that another needs was not asked for."""
 
 
@@ -71,7 +71,7 @@ class _Planner:
         """Plan a stage of a session; those that it is made from were planned before."""
         try:
             tasks = self._tasks(stage, session)
-        except _LeftOut as error:
+        except LeftOut as error:
             if stage.name in self.chosen:  # of what was not asked for it is enough that it is not there
                 self.errors[session.name, stage.name] = error
             return
@@ -173,7 +173,7 @@ class _Planner:
         for writer in self._writers(place):
             if error := self.errors.get(writer):
                 raise error
-        raise _left_out(stage, place[0], self._missing(place))
+        raise left_out(stage, place[0], self._missing(place))
 
     def _missing(self, place: ObjectOf) -> set[str]:
         """Return the stages to be named as well for the object to be had."""
@@ -239,7 +239,7 @@ class _Planner:
                 hint=f"fetch it from the archive, or go without: {without(stage.name)}",
             )
         elif missing := gone.keys() - self.chosen:
-            self.errors[session.name, stage.name] = _left_out(stage, session.name, missing)
+            self.errors[session.name, stage.name] = left_out(stage, session.name, missing)
         if (session.name, stage.name) in self.errors:
             del self.tasks[session.name, stage.name]
             return
@@ -247,9 +247,10 @@ class _Planner:
             self.tasks[session.name, name] = tasks
 
 
-def _left_out(stage: Stage, session: str, missing: Collection[str]) -> _LeftOut:
+def left_out(stage: Stage, session: str, missing: Collection[str]) -> LeftOut:
+    """Make the error of a stage that needs what is `missing`: neither up to date nor asked for."""
     names = [name for name in BY_NAME if name in missing]
-    return _LeftOut(
+    return LeftOut(
         f"{session}: {stage.name} needs {' and '.join(names)}, not up to date and left out",
         hint=f"name what it needs too ({' '.join(f'--only {name}' for name in names)}), leave out --only and --skip,"
         f" or go without: {without(stage.name)}",

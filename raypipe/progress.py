@@ -16,6 +16,7 @@ from raypipe.events import (
     Phase,
     RunEnded,
     RunStarted,
+    StageProgressed,
     TaskDone,
     TaskFailed,
     WorkEnded,
@@ -58,11 +59,11 @@ def as_json(event: Event) -> None:
 
 
 def plain(event: Event) -> None:
-    """Print an event as a line of text; of the tiles every tenth part, of the outputs none."""
-    if isinstance(event, PassProgressed):
-        tenth = event.tiles_done * 10 // event.tiles
-        if tenth == (event.tiles_done - 1) * 10 // event.tiles:
-            return
+    """Print an event as a line of text; of tiles and channels every tenth part, of the outputs none."""
+    match event:
+        case PassProgressed(tiles_done=done, tiles=total) | StageProgressed(ended=done, total=total):
+            if done * 10 // total == (done - 1) * 10 // total:
+                return
     if line := _line(event):
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
@@ -98,6 +99,8 @@ def _line(event: Event) -> str:
             return f"{', '.join(event.sessions)}: {event.stage}"
         case PassProgressed():
             return f"{event.session}: {event.seconds_of_recording:.0f} s of the recording filtered"
+        case StageProgressed():
+            return f"{event.stage}: {event.ended} of {event.total}"
         case Note():
             return f"{event.session}: {event.text}"
         case TaskFailed():
@@ -159,6 +162,10 @@ class _Bars:
                 self._bar(_line(event), None)
             case WorkEnded():
                 self.progress.remove_task(self.bars.pop(f"{', '.join(event.sessions)}: {event.stage}"))
+            case StageProgressed():
+                if event.stage not in self.bars:
+                    self._bar(event.stage, event.total)
+                self.progress.update(self.bars[event.stage], completed=event.ended, count=f"{event.ended} of {event.total}")
             case TaskDone():
                 bar = self.bars["files on the disk"]
                 self.progress.advance(bar)

@@ -104,7 +104,7 @@ def parse_channels(text: str) -> Selection:
 def ranges(numbers: Iterable[int]) -> str:
     """Write channel numbers as people do: '1-32, 40'."""
     runs: list[list[int]] = []
-    for number in sorted(numbers):
+    for number in sorted(set(numbers)):
         if runs and number == runs[-1][1] + 1:
             runs[-1][1] = number
         else:

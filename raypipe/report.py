@@ -138,6 +138,8 @@ def status_text(status: Status, plan: Plan) -> str:
         text.write(f"\nchanged: not as raypipe made them{mended}\n")
     lab = " of ".join(map(str, status.lab_count))
     text.write(f"\nof the objects that the lab counts (5 + 6n for a day with one navigation session): {lab}\n")
+    if status.sorted_channels[1]:
+        text.write(f"firings.mda: {' of '.join(map(str, status.sorted_channels))}\n")
     text.write(f"{status.there} of {status.expected} outputs are there{', complete' if status.complete else ''}\n")
     return text.getvalue()
 
@@ -151,6 +153,7 @@ def status_json(status: Status, plan: Plan) -> str:
             "expected": status.expected,
             "complete": status.complete,
             "lab_count": status.lab_count,
+            "sorted_channels": status.sorted_channels,
             "rows": [{name: getattr(row, name) for name in row.__dataclass_fields__} for row in status.rows],
             "problems": _problems(plan),
         }
@@ -176,6 +179,8 @@ def _summary(plan: Plan) -> str:
         )
     if budget.session_task:
         parts.append(f"{in_gb(budget.session_task)} for what is made of whole sessions, ")
+    if budget.object_task:
+        parts.append(f"up to {in_gb(budget.object_task)} for each channel that is sorted, ")
     return f"{head}\n{''.join(parts)}and Ray"
 
 

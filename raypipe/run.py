@@ -26,7 +26,7 @@ from raypipe.errors import TooLittleDisk, TooLittleMemory
 from raypipe.events import Event, Listener, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
 from raypipe.history import without
 from raypipe.interrupt import Interrupt
-from raypipe.io.publish import sync_folder, write_failed
+from raypipe.io.publish import write_failed
 from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.lock import day_lock
 from raypipe.memory import Budget, Load, in_gb, make_budget
@@ -81,7 +81,7 @@ def loads(plan: Plan) -> list[Load]:
     """Return what the passes of a plan put on the machine, session by session."""
     found: list[Load] = []
     for recording in plan.recordings:
-        todo = [task for task in plan.todo if task.session == recording.session and task.channel]
+        todo = [task for task in plan.todo if task.session == recording.session and task.stage.level == "channel"]
         channels = {task.channel.number for task in todo if task.channel}
         stages = tuple(stage for stage in STAGES if any(task.stage == stage for task in todo))
         if channels:
@@ -94,9 +94,15 @@ def loads(plan: Plan) -> list[Load]:
 def budget_of(plan: Plan) -> Budget:
     """Return how a run of the plan would divide memory. Raises `TooLittleMemory`."""
     allowed = limits(plan.config)
-    of_sessions = [task.memory for task in plan.todo if not task.channel]
+    of_sessions = [task.memory for task in plan.todo if task.stage.level == "session"]
+    of_objects = [task.memory for task in plan.todo if task.stage.level not in ("session", "channel")]
     budget = make_budget(
-        loads(plan), plan.config, cpus=allowed.cpus, memory=allowed.memory, session_task=max(of_sessions, default=0)
+        loads(plan),
+        plan.config,
+        cpus=allowed.cpus,
+        memory=allowed.memory,
+        session_task=max(of_sessions, default=0),
+        object_task=max(of_objects, default=0),
     )
     if plan.todo and budget.object_store > shared_memory():
         raise TooLittleMemory(
@@ -188,9 +194,9 @@ class _Run:
 
         def prepare() -> tuple[Any, Any, Any]:
             from raypipe import driver, passes
-            from raypipe.session_work import session_works
+            from raypipe.work import works_of
 
-            return driver, session_works(self.plan), passes.channel_passes(self.plan)
+            return driver, works_of(self.plan.todo, self.plan.config), passes.channel_passes(self.plan)
 
         self._phase("starting Ray")
         with ThreadPoolExecutor(1) as beside:
@@ -201,36 +207,51 @@ class _Run:
                 self._phase("Ray is up")
                 for session, failed in failures:
                     self.failed(session, failed)
-                driver.run_on_ray(works, passes, budget, self, token=self.name, restarts=self.plan.config.run.restarts)
+                driver.run_on_ray(
+                    works,
+                    passes,
+                    budget,
+                    self,
+                    token=self.name,
+                    restarts=self.plan.config.run.restarts,
+                    lost={(each.stage, each.path) for _, failed in failures for each in failed},
+                )
                 self._phase("stopping Ray")
 
     def _phase(self, text: str) -> None:
         self.emit(Phase(text, round(time.monotonic() - self.began, 3)))
 
-    def written(self, session: str, files: Sequence[Written]) -> bool:
-        """Publish files: ledger first, then their names; return whether all went well."""
+    def written(self, session: str, files: Sequence[Written]) -> set[TaskId]:
+        """Publish files: ledger first, then their names; return those that have theirs."""
         try:
             keys = [self._key(self.tasks[file.stage, file.path]) for file in files]
-            append_entries(self.plan.day.state, map(self._entry, files, keys))
+            entries = [
+                self._entry(each, file, key) for file, key in zip(files, keys, strict=True) for each in file.files
+            ]
+            append_entries(self.plan.day.state, entries)
         except OSError as error:  # what is not in the ledger must not get its name
             for file in files:
-                file.temporary.unlink(missing_ok=True)
-            self.failed(session, [failure(f.stage, f.channel, write_failed(error, f.path)) for f in files])
-            return False
-        failed_before = self.report.failed
+                self._not_published(session, file, error)
+            return set()
+        published: set[TaskId] = set()
         for file, key in zip(files, keys, strict=True):
             try:
-                file.temporary.replace(file.path)
+                file.publish()
             except OSError as error:
-                self.failed(session, [failure(file.stage, file.channel, write_failed(error, file.path))])
+                self._not_published(session, file, error)
                 continue
-            with suppress(OSError):  # not every file system can sync a folder
-                sync_folder(file.path.parent)
+            published.add((file.stage, file.path))
             self.keys[file.stage, file.path] = key
+            size = sum(each.size for each in file.files)
             self.report.done += 1
-            self.report.bytes_written += file.size
-            self.emit(TaskDone(file.stage, session, file.channel, self._relative(file.path), file.size))
-        return self.report.failed == failed_before
+            self.report.bytes_written += size
+            self.emit(TaskDone(file.stage, session, file.channel, self._relative(file.path), size))
+        return published
+
+    def _not_published(self, session: str, file: Written, error: OSError) -> None:
+        for each in file.files:
+            each.temporary.unlink(missing_ok=True)
+        self.failed(session, [failure(file.stage, file.channel, file.path, write_failed(error, file.path))])
 
     def failed(self, session: str, failures: Sequence[Failure]) -> None:
         """Take note of failures; the whole story goes to a file of the run's folder."""
@@ -279,12 +300,12 @@ class _Run:
         made = planned & self.keys.keys()
         return task.key | without([stage for stage, _ in planned - made], [(id_[0], self.keys[id_]) for id_ in made])
 
-    def _entry(self, file: Written, key: dict[str, str]) -> Entry:
+    def _entry(self, file: Written, whole: Written, key: dict[str, str]) -> Entry:
         return Entry(
             output=self._relative(file.path),
-            stage=file.stage,
-            session=self.tasks[file.stage, file.path].session.name,
-            channel=file.channel,
+            stage=whole.stage,
+            session=self.tasks[whole.stage, whole.path].session.name,
+            channel=whole.channel,
             key=key,
             size=file.size,
             mtime_ns=file.mtime_ns,

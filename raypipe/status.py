@@ -1,18 +1,21 @@
 """What is there and what is missing of a day's outputs, by array and channel; made by raypipe or not.
 
 The lab's count of a complete day with one navigation session and n channels is 5 + 6n objects: for each channel and
-session a raw copy, an LFP and a high-pass (6n), and of whole sessions two rplparallel, one unity and two eyelink.
+session a raw copy, an LFP and a high-pass (6n), and of whole sessions two rplparallel, one unity and two eyelink. Beside
+them it counts `firings.mda`, one for each channel.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from raypipe.plan import Plan
+from raypipe.plan_objects import FIRINGS
 from raypipe.stages import BY_NAME
 from raypipe.tasks import Problem, Task
 
 COUNTED_BY_THE_LAB = ("rplparallel", "rplsplit", "rpllfp", "rplhighpass", "unity", "edfsplit")
-_SIGNATURES = {".hkl": b"\x89HDF\r\n\x1a\n", ".hdf": b"\x89HDF\r\n\x1a\n", ".png": b"\x89PNG\r\n\x1a\n", ".csv": b""}
+_HDF5, _PNG = b"\x89HDF\r\n\x1a\n", b"\x89PNG\r\n\x1a\n"
+_SIGNATURES = {".hkl": _HDF5, ".hdf": _HDF5, ".png": _PNG, ".json": b"{"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Row:
     there: tuple[int, ...]
     missing: tuple[int, ...]
     damaged: tuple[int, ...]
-    """A file is there, but empty or no HDF5 file."""
+    """A file is there, but empty or not of its kind."""
     changed: tuple[int, ...]
     """Of those that are there or damaged: raypipe made the file, and something else has changed it."""
 
@@ -48,6 +51,8 @@ class Status:
     rows: tuple[Row, ...]
     problems: tuple[Problem, ...]
     """What cannot be planned; of a whole session it is not known what would be missing."""
+    sorted_channels: tuple[int, int] = (0, 0)
+    """Channels with a `firings.mda`, and of how many."""
 
     @property
     def there(self) -> int:
@@ -77,11 +82,13 @@ def status_of(plan: Plan) -> Status:
     Only the first bytes of a file are read: that it is whole inside is for `raypipe.load` to find out.
     """
     places: dict[tuple[str, int, str], list[Task]] = {}
-    for task in (*plan.tasks, *(task for problem in plan.problems for task in problem.tasks)):
+    tasks = (*plan.tasks, *(task for problem in plan.problems for task in problem.tasks))
+    for task in tasks:
         place = (task.session.name, task.channel.array if task.channel else 0, task.stage.name)
         places.setdefault(place, []).append(task)
     rows = [_row(place, tasks) for place, tasks in sorted(places.items(), key=lambda item: item[0][:2])]
-    return Status(plan.day.title, tuple(rows), plan.problems)
+    firings = [_condition(task) == "there" for task in tasks if task.output.name == FIRINGS]
+    return Status(plan.day.title, tuple(rows), plan.problems, (sum(firings), len(firings)))
 
 
 def _row(place: tuple[str, int, str], tasks: Iterable[Task]) -> Row:
@@ -96,13 +103,13 @@ def _row(place: tuple[str, int, str], tasks: Iterable[Task]) -> Row:
 
 
 def _condition(task: Task) -> str:
-    if task.stage.rewrites and task.state == "todo":
+    if (task.stage.rewrites and task.state == "todo") or task.incomplete:
         return "missing"  # the file may be there, but not as this stage leaves it
-    signature = _SIGNATURES[task.output.suffix]
+    signature = _SIGNATURES.get(task.output.suffix, b"")
     try:
         with task.output.open("rb") as file:
             return "there" if file.read(len(signature)) == signature and file.seek(0, 2) else "damaged"
     except FileNotFoundError:
-        return "missing"
+        return "there" if task.state == "kept" else "missing"  # cells of something else are there without our list
     except OSError:  # a folder, or not to be read
         return "damaged"

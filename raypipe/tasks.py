@@ -14,7 +14,7 @@ State = Literal["done", "todo", "kept"]
 TaskId = tuple[str, Path]
 """A stage's name and the output: the two that write one file are told apart."""
 ObjectOf = tuple[str, str]
-"""A session's name and the stage that made the object."""
+"""A session's name (or what else tells an object from others, see `plan_objects`) and the stage that made it."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,18 @@ class Task:
     """Bytes of the file, or, not being there, how many it will have."""
     changed_since: bool = False
     """Whether raypipe made the file and something else has changed it."""
+    incomplete: bool = False
+    """Whether the file is there, and others that belong to it are not."""
     inputs: tuple[Path, ...] = ()
     """Of a session's task: the files that it reads."""
     objects: Mapping[ObjectOf, Path] = field(default_factory=dict)
-    """Of a session's task: the objects that it reads."""
+    """The objects that it reads; of a channel's samples none."""
     needs: frozenset[TaskId] = frozenset()
     """Tasks without which it cannot be done."""
     after: frozenset[TaskId] = frozenset()
     """Tasks that it waits for, however they end."""
     memory: int = 0
-    """Of a session's task: bytes that it asks for."""
+    """Bytes that it asks for, if it is not part of a pass."""
 
     @property
     def id(self) -> TaskId:
@@ -67,4 +69,5 @@ class Problem:
     @property
     def channel(self) -> int | None:
         """The channel, if it is one channel's problem."""
-        return next((task.channel.number for task in self.tasks if task.channel), None)
+        numbers = {task.channel.number for task in self.tasks if task.channel}
+        return numbers.pop() if len(numbers) == 1 else None

@@ -42,7 +42,8 @@ _SAMPLES = (
     *_OBJECTS,
 )
 _FILTERS = ("raypipe.stages.filtered", "raypipe.stages.design", *_SAMPLES)
-_OF_SESSIONS = ("raypipe.session_work", *_OBJECTS)
+_WORK = ("raypipe.work", *_OBJECTS)
+_OF_SESSIONS = ("raypipe.session_work", *_WORK)
 _MARKERS = ("raypipe.stages.rplparallel", *_EVENTS, *_OF_SESSIONS)
 _UNITY = (
     "raypipe.stages.unity",
@@ -98,6 +99,43 @@ _PICTURE = (
     "raypipe.io.gaze_bins",
     *_OF_SESSIONS,
 )
+_OF_OBJECTS = ("raypipe.object_work", *_WORK)
+_SORTING = (
+    "kernels.sorting",
+    "kernels.compile",
+    "raypipe.sorting_work",
+    "raypipe.stages.sorting",
+    "raypipe.stages.mountain_files",
+    "raypipe.stages.unit_pictures",
+    "raypipe.stages.canvas",
+    "raypipe.io.datafield",
+    "raypipe.io.mda",
+    *_WORK,
+)
+_CELLS = (
+    "raypipe.stages.export_mountain_cells",
+    "raypipe.stages.mountain_files",
+    "raypipe.io.mda",
+    "raypipe.io.text_lists",
+    *_OF_OBJECTS,
+)
+_WAVEFORM = ("raypipe.stages.waveform", "raypipe.stages.mountain_files", "raypipe.io.mda", *_OF_OBJECTS)
+_SPECTRUM = ("raypipe.stages.freqspectrum", "raypipe.io.datafield", *_OF_OBJECTS)
+_DAY_SPECTRUM = (
+    "raypipe.stages.freqspectrum",
+    "raypipe.stages.spectrum_pictures",
+    "raypipe.stages.canvas",
+    *_OF_OBJECTS,
+)
+_OF_LFP = (("loadHighPass", False), ("loadRaw", False))
+_OF_HIGH_PASS = (("loadHighPass", True), ("loadRaw", False))
+_OUTPUT = ("output/firings.mda", "output/templates.mda", "output/templates.hkl", "output/metrics.json")
+_WHERE = (("mountainsDirectory", "mountains"), ("ouputDirectory", "output"), ("templateFilename", "templates.hkl"))
+
+
+Level = Literal["session", "channel", "object", "joined", "day"]
+"""Of what a stage makes its files: of a whole session; of a channel's samples as they go by; of objects of a channel of
+a session, of a channel of all sessions, or of the day."""
 
 
 @dataclass(frozen=True)
@@ -108,15 +146,17 @@ class Stage:
     """As on the command line."""
     files: tuple[str, ...]
     """What it makes: the name of a file, or (without a suffix) the start of an object's, before its parameters' hash."""
-    level: Literal["session", "channel"]
+    level: Level
     reads: tuple[str, ...]
-    """Input files (patterns), or the object that stands in for them when they are gone."""
+    """Input files (patterns), or the object that stands in for them when they are gone; of what it needs the files."""
     code: tuple[str, ...]
     """Modules whose code decides what the stage writes."""
     settings: str = ""
     """Its table of the configuration; empty: it has none. Of an object, its keys in order are PyHipp's arguments."""
+    fixed: tuple[tuple[str, Any], ...] = ()
+    """PyHipp's arguments that cannot be set, which come before those that can."""
     needs: tuple[str, ...] = ()
-    """Stages whose objects of the same session it cannot do without, aligned where they are to be aligned."""
+    """Stages whose objects it cannot do without, aligned where they are to be aligned."""
     uses: tuple[str, ...] = ()
     """Stages whose objects it takes if they can be had."""
     rewrites: tuple[str, ...] = ()
@@ -126,10 +166,9 @@ class Stage:
 
     def arguments(self, config: Config) -> dict[str, Any]:
         """Return the stage's settings, spelled as PyHipp hashes its arguments."""
-        if not self.settings:
-            return {}
-        settings = getattr(config, self.settings)
-        return {name: _as_hashed(getattr(settings, name)) for name in settings.__struct_fields__}
+        settings = getattr(config, self.settings) if self.settings else None
+        names = settings.__struct_fields__ if settings else ()
+        return {**dict(self.fixed), **{name: _as_hashed(getattr(settings, name)) for name in names}}
 
     def output_names(self, config: Config) -> tuple[str, ...]:
         """Return the names of its files, as `rpllfp_6eca.hkl` and `binData.hdf`."""
@@ -147,6 +186,13 @@ STAGES: tuple[Stage, ...] = (
     Stage("raycast", ("unityfile_eyelink.csv", "binData.hdf"), "session", (), _RAYCAST, "raycast", needs=("unity", "edfsplit"), navigation_only=True),
     Stage("umaze", ("umaze",), "session", (), _UMAZE, "umaze", needs=("unity",), navigation_only=True),
     Stage("picture", ("maze.png",), "session", (), _PICTURE, needs=("unity", "umaze"), uses=("raycast",), navigation_only=True),
+    Stage("freqspectrum", ("freqspectrum",), "object", (), _SPECTRUM, "freqspectrum", _OF_LFP, needs=("rpllfp",)),
+    Stage("freqspectrum_highpass", ("freqspectrum",), "object", (), _SPECTRUM, "freqspectrum_highpass", _OF_HIGH_PASS, needs=("rplhighpass",)),
+    Stage("day_spectrum", ("freqspectrum", "spectra_lfp.png"), "day", (), _DAY_SPECTRUM, "freqspectrum", _OF_LFP, needs=("freqspectrum",)),
+    Stage("day_spectrum_highpass", ("freqspectrum", "spectra_highpass.png"), "day", (), _DAY_SPECTRUM, "freqspectrum_highpass", _OF_HIGH_PASS, needs=("freqspectrum_highpass",)),
+    Stage("mountain_batch", ("start_indices.csv", *_OUTPUT, "units.png"), "joined", (), _SORTING, "mountain_batch", needs=("rplhighpass",)),
+    Stage("export_mountain_cells", ("cells.csv",), "object", ("firings.mda", "start_indices.csv"), _CELLS, needs=("mountain_batch",)),
+    Stage("waveform", ("waveform",), "object", ("templates.hkl",), _WAVEFORM, fixed=_WHERE, needs=("mountain_batch",), navigation_only=True),
 )  # fmt: skip
 
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}

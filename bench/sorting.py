@@ -124,7 +124,7 @@ def merges(seeds: range) -> dict[str, int]:
     for seed in seeds:
         channel = random_pair(seed, 60)
         ready = prepared(ArraySeries(channel.samples), settings)
-        times = events.detected(ready, settings)
+        times, _ = events.detected(ready, settings)
         clips = events.clips(ready, times, CLIP)
         start = events.middle(CLIP) - events.middle(settings.clip_size)
         labels, clusters = clustered(np.ascontiguousarray(clips[:, start : start + settings.clip_size]), settings)

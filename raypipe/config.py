@@ -119,6 +119,10 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=300, description="samples around an event in which there is no other")
     ] = 30
     detect_threshold: Annotated[float, Meta(gt=0, description="least height of an event, in units of the noise")] = 4.0
+    max_events_hz: Annotated[
+        float,
+        Meta(gt=0, description="events per second of the whole series at most; of more (interference) only the highest"),
+    ] = 300.0
     adjacency_radius: Annotated[
         float, Meta(ge=0, description="distance of electrodes that are sorted together; channels are sorted alone: 0")
     ] = 0.0

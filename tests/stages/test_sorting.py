@@ -144,7 +144,7 @@ def test_a_unit_with_trough_and_peak_alike_is_one():
 def clusters_of_pair(seed):
     channel, settings = random_pair(seed, 30), SortSettings()
     ready = prepared(ArraySeries(channel.samples), settings)
-    times = events.detected(ready, settings)
+    times, _ = events.detected(ready, settings)
     clips = events.clips(ready, times, CLIP)
     labels, count = clustered(np.ascontiguousarray(clips[:, 50:100]), settings)
     kinds = []

@@ -9,22 +9,47 @@ from kernels.sorting.clips import accumulate, extract
 from kernels.sorting.detect import detect
 from raypipe.config import SortSettings
 from raypipe.stages.sorting.series import Prepared
-from raypipe.stages.sorting.sizes import BLOCK
+from raypipe.stages.sorting.sizes import BLOCK, FEW_EVENTS
 
 AT_ONCE = 10_000
 """Clips that are cut at once."""
+LABEL_BITS = 20
 
 
-def detected(prepared: Prepared, settings: SortSettings) -> NDArray[np.int64]:
-    """Find events: (E,) samples, rising."""
-    halo = settings.detect_interval
+def most_events(n_samples: int, settings: SortSettings) -> int:
+    """Tell how many events of a series of `n_samples` are sorted at most."""
+    return max(FEW_EVENTS, int(settings.max_events_hz * n_samples / settings.samplerate))
+
+
+def detected(prepared: Prepared, settings: SortSettings) -> tuple[NDArray[np.int64], float]:
+    """Find events: (E,) samples, rising; and the threshold, in units of the noise, that they are above.
+
+    That is detect_threshold, unless there are more events than `most_events`: then so high a one that fewer are left.
+    """
+    halo, most = settings.detect_interval, most_events(prepared.series.n_samples, settings)
     out = np.empty(BLOCK // (halo + 1) + 2, np.int64)
-    found = [np.empty(0, np.int64)]
+    threshold, times, heights = settings.detect_threshold, [np.empty(0, np.int64)], [np.empty(0, np.float32)]
     for start, stop, samples in prepared.blocks(halo):
         last = halo + stop - start
-        count = detect(samples, settings.detect_threshold, halo, settings.detect_sign, halo, last, out)
-        found.append(out[:count] + (start - halo))
-    return np.concatenate(found)
+        count = detect(samples, threshold, halo, settings.detect_sign, halo, last, out)
+        times.append(out[:count] + (start - halo))
+        heights.append(np.abs(samples[out[:count]]))
+        if sum(map(len, times)) > most:
+            # An event is the highest of its neighbourhood, whatever the threshold: a higher one leaves the higher ones.
+            threshold = float(np.median(np.concatenate(heights)))
+            times = [each[high > threshold] for each, high in zip(times, heights, strict=True)]
+            heights = [high[high > threshold] for high in heights]
+    return np.concatenate(times), threshold
+
+
+def in_order(times: NDArray[np.int64], labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Sort events (E,) by time, those of one time by label (0 to 2**20 - 1)."""
+    # One number for both needs no permutation beside them: the events of a day are many.
+    both = (times << LABEL_BITS) | labels
+    both.sort()
+    labels = (both & ((1 << LABEL_BITS) - 1)).astype(np.int32)
+    both >>= LABEL_BITS
+    return both, labels
 
 
 def clips(prepared: Prepared, times: NDArray[np.int64], length: int) -> NDArray[np.float32]:
@@ -49,7 +74,7 @@ def clips_in_parts(
 
 
 def sums(
-    prepared: Prepared, times: NDArray[np.int64], labels: NDArray[np.int64], count: int, length: int
+    prepared: Prepared, times: NDArray[np.int64], labels: NDArray[np.int32], count: int, length: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum the clips of each label 0 to count - 1, and their squares: (count, length) each."""
     totals, squares = np.zeros((count, length)), np.zeros((count, length))
@@ -57,7 +82,7 @@ def sums(
         first, last = np.searchsorted(times, (start, stop))
         if last > first:
             places = times[first:last] - (start - length)
-            accumulate(samples, places, np.ascontiguousarray(labels[first:last]), middle(length), totals, squares)
+            accumulate(samples, places, labels[first:last].astype(np.int64), middle(length), totals, squares)
     return totals, squares
 
 
@@ -68,6 +93,12 @@ def values_at(prepared: Prepared, times: NDArray[np.int64]) -> NDArray[np.float3
         first, last = np.searchsorted(times, (start, stop))
         out[first:last] = samples[times[first:last] - start]
     return out
+
+
+def parts(count: int) -> Iterator[slice]:
+    """Go through `count` events a part at a time, so that what is made of them in between stays small."""
+    for first in range(0, count, 10 * AT_ONCE):
+        yield slice(first, min(first + 10 * AT_ONCE, count))
 
 
 def middle(length: int) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kernels.sorting.match import match
 from raypipe.config import SortSettings
 from raypipe.stages.sorting.alignment import JITTER, aligned
-from raypipe.stages.sorting.events import evenly, middle
+from raypipe.stages.sorting.events import evenly, in_order, middle, most_events
 from raypipe.stages.sorting.series import Prepared
 from raypipe.stages.sorting.sizes import BLOCK, CLIP
 
@@ -28,6 +28,8 @@ MOST_CERTAINTY = 0.9
 COMPOUND_CLIPS, COMPOUND_REST, COMPOUND_SHARE = 100, (2.0, 0.05), 0.6
 """Clips looked at; mean square of what may be left of one, in units of the noise's and as a share of the clip's own; share
 of clips of which it is so."""
+CHANCE, LEAST_CHANCE = 4, 20
+"""Two units may fire together so many times as often as they would by chance, and so often anyway."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +79,28 @@ def bank(
 
 
 def compounds(
-    groups: list[tuple[NDArray[np.float32], NDArray[np.int64]]], found: Bank, settings: SortSettings
+    groups: list[tuple[NDArray[np.float32], NDArray[np.int64]]],
+    sizes: NDArray[np.int64],
+    found: Bank,
+    n_samples: int,
+    settings: SortSettings,
 ) -> NDArray[np.bool_]:
-    """Tell which units (K,) are none, but two others' spikes at about the same time, often enough to be a cluster.
+    """Tell which units (K,) of `sizes` spikes are none, but two others' spikes at about the same time.
 
-    Such a unit has fewer spikes than half of either of the two, and nothing but noise is left of most of its clips when
-    the other units' templates have been subtracted.
+    Such a unit has fewer spikes than half of either of the two, no more than the two have together by chance (a tall
+    unit may happen to look like the sum of two, but it fires more often), and nothing but noise is left of most of its
+    clips when the other units' templates have been subtracted.
     """
-    sizes = np.array([len(clips) for clips, _ in groups])
     are = np.zeros(len(groups), np.bool_)
     for k in np.argsort(sizes, kind="stable").tolist():
         others = np.flatnonzero((sizes > 2 * sizes[k]) & ~are)
         if len(others) < 2:
             continue
-        some = evenly(int(sizes[k]), COMPOUND_CLIPS)
+        first, second = np.sort(sizes[others])[:-3:-1]
+        together = first * second * (2 * settings.detect_interval + 1) / n_samples
+        if sizes[k] > max(LEAST_CHANCE, CHANCE * together):
+            continue
+        some = evenly(len(groups[k][0]), COMPOUND_CLIPS)
         left, pairs = _explained(groups[k][0][some], found.some(others), settings)
         are[k] = np.mean(pairs & (left < 1)) > COMPOUND_SHARE
     return are
@@ -115,12 +125,16 @@ def _explained(
     return left, pairs
 
 
-def matched(prepared: Prepared, found: Bank, settings: SortSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the spikes of all units: times (E,) rising, and which unit each is of."""
-    room = BLOCK // settings.detect_interval * max(1, len(found.templates)) + 1
+def matched(
+    prepared: Prepared, found: Bank, settings: SortSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int32]] | None:
+    """Find the spikes of all units: times (E,) rising, and which unit each is of; None if they are more than may be."""
+    n, most = prepared.series.n_samples, most_events(prepared.series.n_samples, settings)
+    room = min(BLOCK // settings.detect_interval * max(1, len(found.templates)), most) + 1
     out, scales = np.empty((room, 2), np.int64), np.empty(room)
-    rest = np.empty(min(BLOCK, prepared.series.n_samples) + 2 * HALO)
-    parts = [np.empty((0, 2), np.int64)]
+    rest = np.empty(min(BLOCK, n) + 2 * HALO)
+    times, which = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    latest, total = np.full(len(found.templates), -(2**40)), 0
     limits = (settings.match_limit, settings.match_share)
     for start, stop, samples in prepared.blocks(HALO):
         places = (BEFORE, HALO, HALO + stop - start, REACH, settings.detect_interval)
@@ -128,19 +142,26 @@ def matched(prepared: Prepared, found: Bank, settings: SortSettings) -> tuple[ND
         count = match(
             samples, found.templates, found.slopes, found.bounds, found.least, places, limits, left, out, scales
         )
-        events = out[:count].copy()
-        events[:, 0] += start - HALO
-        parts.append(events)
-    events = np.concatenate(parts)
-    events = events[np.lexsort((events[:, 1], events[:, 0]))]
-    events = events[_is_first(events, settings.detect_interval)]
-    return np.ascontiguousarray(events[:, 0]), np.ascontiguousarray(events[:, 1])
+        here, units = in_order(out[:count, 0] + (start - HALO), out[:count, 1].astype(np.int32))
+        keep = _is_first(here, units, latest, settings.detect_interval)
+        total += count
+        if total > most:
+            return None
+        times.append(here[keep])
+        which.append(units[keep])
+    return np.concatenate(times), np.concatenate(which)
 
 
-def _is_first(events: NDArray[np.int64], pause: int) -> NDArray[np.bool_]:
-    """Where blocks meet a spike may have been placed differently from both sides: of a unit's two within `pause` one counts."""
-    keep = np.ones(len(events), np.bool_)
-    for unit in np.unique(events[:, 1]).tolist():
-        rows = np.flatnonzero(events[:, 1] == unit)
-        keep[rows[1:]] = np.diff(events[rows, 0]) > pause
+def _is_first(
+    times: NDArray[np.int64], units: NDArray[np.int32], latest: NDArray[np.int64], pause: int
+) -> NDArray[np.bool_]:
+    """Where stretches meet a spike may have been placed differently from both sides: of a unit's two within `pause` one counts.
+
+    `latest` (K,) are the units' last events before these, and become the last of these.
+    """
+    keep = np.ones(len(times), np.bool_)
+    for unit in np.unique(units).tolist():
+        rows = np.flatnonzero(units == unit)
+        keep[rows] = np.diff(times[rows], prepend=latest[unit]) > pause
+        latest[unit] = times[rows[-1]]
     return keep

@@ -5,6 +5,7 @@ of a blunt spike by one or two. Whether two clusters are one is asked again, wit
 apart, after the spikes of both have been put on one template. Units that differ by more than where they were cut stay two.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +49,13 @@ def joined(clips: NDArray[np.float32], labels: NDArray[np.int64], count: int, se
     if not settings.merge:
         return Joined(np.arange(count), shifts, count)
     groups = [_group(clips, np.flatnonzero(labels == k), k) for k in range(count)]
-    refused: set[tuple[int, int]] = set()
-    while pair := _next_pair(groups, refused, settings):
-        first, second, shift = pair
+    near = _near(groups, range(count), settings)
+    while near:
+        # The most similar two first; of equal ones those that came first.
+        first, second = max(near, key=lambda pair: (near[pair][0], -pair[0], -pair[1]))
+        _, shift = near.pop((first, second))
+        if np.abs(groups[first].template()).max() < np.abs(groups[second].template()).max():
+            first, second = second, first
         large, small = groups[first], groups[second]
         if _are_one(large, small, shift, settings):
             shifts[small.members] += shift
@@ -61,9 +66,8 @@ def joined(clips: NDArray[np.float32], labels: NDArray[np.int64], count: int, se
             ]
             groups[first] = _Group(large.members + small.members, np.concatenate(parts), large.size + small.size)
             groups[second] = _Group([], small.clips[:0], 0)
-            refused = {each for each in refused if first not in each}
-        else:
-            refused.add((min(first, second), max(first, second)))
+            near = {pair: how for pair, how in near.items() if not {first, second} & set(pair)}
+            near |= _near(groups, [first], settings)
     now = np.zeros(count, np.int64)
     left = [group for group in groups if group.members]
     for label, group in enumerate(left):
@@ -75,23 +79,24 @@ def _group(clips: NDArray[np.float32], rows: NDArray[np.int64], label: int) -> _
     return _Group([label], clips[rows[evenly(len(rows), MOST_CLIPS)]], len(rows))
 
 
-def _next_pair(
-    groups: list[_Group], refused: set[tuple[int, int]], settings: SortSettings
-) -> tuple[int, int, int] | None:
-    """Find the most similar two that were not refused: the taller one, the other, and the shift that is added to it."""
-    best, pair = settings.merge_similarity, None
-    templates = [group.template() if group.members else np.zeros(0) for group in groups]
-    for first in range(len(groups)):
-        for second in range(first + 1, len(groups)):
-            if (first, second) in refused or not (len(templates[first]) and len(templates[second])):
+def _near(
+    groups: list[_Group], changed: Iterable[int], settings: SortSettings
+) -> dict[tuple[int, int], tuple[float, int]]:
+    """Find the pairs with one of `changed` that are similar enough: how much, and the shift added to the lower one."""
+    templates = {k: group.template() for k, group in enumerate(groups) if group.members}
+    near = {}
+    for one in changed:
+        for other in templates:
+            pair = (min(one, other), max(one, other))
+            if one == other or pair in near:
                 continue
-            tall, low = first, second
+            tall, low = pair
             if np.abs(templates[tall]).max() < np.abs(templates[low]).max():
                 tall, low = low, tall
             similarity, shift = _similarity(templates[tall], templates[low], settings.merge_shift)
-            if similarity > best:
-                best, pair = similarity, (tall, low, shift)
-    return pair
+            if similarity > settings.merge_similarity:
+                near[pair] = (similarity, shift)
+    return near
 
 
 def _similarity(tall: NDArray[np.float64], low: NDArray[np.float64], most: int) -> tuple[float, int]:

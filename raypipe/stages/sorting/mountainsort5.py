@@ -38,8 +38,8 @@ def sort_channel(series: Series, settings: SortSettings) -> Sorting:
         ) from error
     ready = prepared(series, settings)
     # It does not know series without events, or clusters too small for their components.
-    if ready.noise_uv == 0 or len(events.detected(ready, settings)) < 2 * settings.min_cluster_size:
-        return finished(ready, np.empty(0, np.int64), np.empty(0, np.int64), 0, settings)
+    if ready.noise_uv == 0 or len(events.detected(ready, settings)[0]) < 2 * settings.min_cluster_size:
+        return finished(ready, np.empty(0, np.int64), np.empty(0, np.int32), 0, settings)
     parameters = mountainsort5.Scheme2SortingParameters(
         phase1_detect_channel_radius=None,
         detect_channel_radius=None,
@@ -61,8 +61,8 @@ def sort_channel(series: Series, settings: SortSettings) -> Sorting:
         )
     trains = [np.asarray(found.get_unit_spike_train(unit), np.int64) for unit in found.get_unit_ids()]
     times = np.concatenate([np.empty(0, np.int64), *trains])
-    labels = np.repeat(np.arange(len(trains)), [len(each) for each in trains])
-    return finished(ready, times, labels, len(trains), settings)
+    labels = np.repeat(np.arange(len(trains), dtype=np.int32), [len(each) for each in trains])
+    return finished(ready, *events.in_order(times, labels), len(trains), settings)
 
 
 def _recording(spikeinterface: Any, ready: Prepared, rate_hz: float) -> Any:

@@ -1,7 +1,9 @@
 """A channel's high-pass of all sessions, read in blocks, and what its noise is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -41,6 +43,44 @@ class ArraySeries:
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Read samples [start, stop)."""
         return self.samples[start:stop]
+
+
+@dataclass(frozen=True)
+class JoinedSeries:
+    """Several series as one, each beginning where the one before it ends; any of them may be empty."""
+
+    parts: Sequence[Series]
+
+    @cached_property
+    def n_samples(self) -> int:
+        """How many samples there are in all."""
+        return sum(part.n_samples for part in self.parts)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """At which sample of the whole each part begins, the first of all being 1 (start_indices.csv)."""
+        return tuple(1 + before for before in accumulate((part.n_samples for part in self.parts[:-1]), initial=0))
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Read samples [start, stop): what the part gives, if they are of one part; else an own array.
+
+        Raises ValueError for a range outside the samples.
+        """
+        if not 0 <= start <= stop <= self.n_samples:
+            raise ValueError(f"samples [{start}, {stop}) of {self.n_samples}")
+        pieces = []
+        for part, first in zip(self.parts, self.starts, strict=False):
+            begin, end = max(start - first + 1, 0), min(stop - first + 1, part.n_samples)
+            if begin < end:
+                pieces.append((part, begin, end))
+        if len(pieces) == 1:
+            part, begin, end = pieces[0]
+            return part.read(begin, end)
+        out, at = np.empty(stop - start, np.float32), 0
+        for part, begin, end in pieces:
+            out[at : at + end - begin] = part.read(begin, end)
+            at += end - begin
+        return out
 
 
 @dataclass(frozen=True)
@@ -98,7 +138,7 @@ def prepared(series: Series, settings: SortSettings) -> Prepared:
         samples = np.ascontiguousarray(series.read(start, min(start + size, n)))
         first = start // chunk
         lost += chunk_energies(samples, chunk, energies[first : first + -(-len(samples) // chunk)])
-        kept.append(samples[-start % step :: step].copy())
+        kept.append((start + -start % step, samples[-start % step :: step].copy()))
     sizes = np.full(len(energies), float(chunk))
     if n % chunk:
         sizes[-1] = n % chunk
@@ -120,17 +160,21 @@ def _masked(power: NDArray[np.float64], settings: SortSettings) -> NDArray[np.bo
 
 
 def _noise(
-    kept: list[NDArray[np.float32]],
+    kept: list[tuple[int, NDArray[np.float32]]],
     energies: NDArray[np.float64],
     sizes: NDArray[np.float64],
     is_used: NDArray[np.bool_],
     step: int,
     settings: SortSettings,
 ) -> float:
+    """Give the noise; `kept` are parts of the series, each with its first sample, of which every `step`-th is there."""
     if not is_used.any():
         return 0.0
     if settings.noise == "std":
         return float(np.sqrt(energies[is_used].sum() / sizes[is_used].sum()))
-    samples = np.concatenate(kept)
-    used = np.isfinite(samples) & is_used[np.arange(len(samples)) * step // settings.mask_chunk_size]
-    return float(np.median(np.abs(samples[used])) / MAD_OF_NORMAL) if used.any() else 0.0
+    used = [
+        np.abs(part[np.isfinite(part) & is_used[(first + np.arange(len(part)) * step) // settings.mask_chunk_size]])
+        for first, part in kept
+    ]
+    heights = np.concatenate(used)
+    return float(np.median(heights, overwrite_input=True) / MAD_OF_NORMAL) if len(heights) else 0.0

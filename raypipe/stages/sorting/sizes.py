@@ -6,3 +6,7 @@ SAMPLED = 1 << 20
 """About so many samples tell the noise."""
 CLIP = 150
 """Samples of the clips that clusters are aligned and compared in, whatever is clustered."""
+FEW_EVENTS = 100_000
+"""So many events are sorted however short the series."""
+MEASURED = 20_000
+"""Clips of all clusters together that metrics look at."""

@@ -85,12 +85,12 @@ class FilterActor:
 def _do_work(work: Work, token: str) -> list[Made]:
     """Do the work; tell of every one of its tasks what became of it."""
     try:
-        return work.make(_maker(work.tasks[0].stage), token)
+        return work.make(maker_of(work.tasks[0].stage), token)
     except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this work's alone)
         return [Made.failure(task, error) for task in work.tasks]
 
 
-def _maker(stage: Stage) -> Maker:
+def maker_of(stage: Stage) -> Maker:
     """Return the function that makes a stage's files; what it imports takes memory in every worker that needs it."""
     match stage.level:
         case "session":

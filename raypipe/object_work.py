@@ -53,7 +53,7 @@ def _export_mountain_cells(tasks: Sequence[Task], config: Config, token: str) ->
     folder = task.output.parent
     parts = []
     for label, times_ms in found.items():
-        cell = folder / cells.cell_name(label)
+        cell = folder / mountain_files.cell_name(label)
         for name, content in (
             (cells.SPIKES_CSV, cells.spiketrain_csv(times_ms)),
             (
@@ -69,7 +69,7 @@ def _export_mountain_cells(tasks: Sequence[Task], config: Config, token: str) ->
 
 
 def _list_of(found: Mapping[int, Sized]) -> bytes:
-    rows = [f"{cells.cell_name(label)},{len(times_ms)}\r\n" for label, times_ms in found.items()]
+    rows = [f"{mountain_files.cell_name(label)},{len(times_ms)}\r\n" for label, times_ms in found.items()]
     return "".join(["cell,spikes\r\n", *rows]).encode()
 
 

@@ -54,7 +54,7 @@ def plan_objects(
     for task in of_channels:
         planner.tasks.setdefault(_place(task), []).append(task)
     for problem in problems:
-        planner.hinder(_Obstacle(problem.session, problem.error, [*problem.stages], [*problem.tasks]))
+        planner.hinder(problem)
     for stage in and_their_sources(chosen):
         if stage.level in LEVELS and not (stage.level == "day" and selection):
             for session, channel in planner.places(stage):
@@ -79,6 +79,8 @@ class _Obstacle:
     error: RaypipeError
     stages: list[str] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
+    has_no_channels: bool = False
+    """Whether it is a whole session's, of which it is not known which channels it has."""
 
     def problem(self, chosen: Collection[Stage]) -> Problem | None:
         """Return what it is to those who asked for the `chosen` stages; nothing if it does not concern them."""
@@ -113,10 +115,16 @@ class _Planner:
         self.obstacles: list[_Obstacle] = []
         self.hindered: dict[_Place, _Obstacle] = {}
 
-    def hinder(self, obstacle: _Obstacle) -> None:
-        """Take note of an obstacle; one without tasks is a whole session's."""
+    def hinder(self, problem: Problem) -> None:
+        """Take note of a problem of channels' stages; one without tasks is a whole session's."""
+        stages = list(problem.stages)
+        if not problem.tasks:
+            stages += [
+                stage.name for stage in STAGES if stage.level == "object" and not _origins(stage).isdisjoint(stages)
+            ]
+        obstacle = _Obstacle(problem.session, problem.error, stages, [*problem.tasks], not problem.tasks)
         self.obstacles.append(obstacle)
-        self.hindered.update((_place(task), obstacle) for task in obstacle.tasks)
+        self.hindered.update((_place(task), obstacle) for task in problem.tasks)
 
     def places(self, stage: Stage) -> Iterator[tuple[Session, Channel | None]]:
         """Yield what the stage is to be done for."""
@@ -146,7 +154,7 @@ class _Planner:
             del self.tasks[place]
             self.hindered[place] = obstacle
             obstacle.tasks += tasks
-            obstacle.stages += [] if stage.name in obstacle.stages else [stage.name]
+            obstacle.stages.append(stage.name)
 
     def _sources(self, stage: Stage, session: Session, channel: Channel | None) -> list[_Place]:
         (need,) = stage.needs
@@ -208,8 +216,8 @@ class _Planner:
         if lacking := sorted(set(stage.reads) - there):
             return self._new_obstacle(place, _lacking(tasks[0], lacking))
         if stage.level != "object":
-            for obstacle in self.obstacles:  # of a session without a recording it is not known which channels it has
-                if not obstacle.tasks and not _origins(stage).isdisjoint(obstacle.stages):
+            for obstacle in self.obstacles:
+                if obstacle.has_no_channels and not _origins(stage).isdisjoint(obstacle.stages):
                     return obstacle
         if stage.name in self.chosen and (missing := self._left_out(sources)):
             place = (*place[:2], None)  # one for all channels

@@ -15,7 +15,9 @@ from raypipe.stages import BY_NAME
 RATE_HZ = 30000
 RIPPLE = ("rplparallel", "rplsplit", "rpllfp", "rplhighpass")
 """Stages that are made from the Ripple files alone."""
-BEHAVIOUR = tuple(name for name in BY_NAME if name not in RIPPLE)
+BEHAVIOUR = tuple(name for name, stage in BY_NAME.items() if stage.level == "session" and name not in RIPPLE)
+OBJECTS = tuple(name for name in BY_NAME if name not in (*RIPPLE, *BEHAVIOUR))
+"""Stages that are made from channels' objects: spectra, sorting, cells."""
 
 
 def arguments(stage: str) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def datasets(folder: Path) -> dict[str, str]:
                     found[key] = f"{node.dtype} {node.shape} {hashlib.sha256(content).hexdigest()}"
 
             file.visititems(visit)
-    for path in (*folder.rglob("*.csv"), *folder.rglob("*.png")):
+    for path in (each for suffix in ("csv", "png", "mda", "json") for each in folder.rglob(f"*.{suffix}")):
         found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import raypipe.code
+from raypipe.actors import maker_of
 from raypipe.code import code_version, spoken
 from raypipe.stages import STAGES, Stage
 
@@ -48,7 +49,9 @@ def test_everything_else_counts() -> None:
 
 def test_a_stage_has_the_version_of_its_modules() -> None:
     versions = {stage.name: code_version(stage.code) for stage in STAGES}
-    assert len(set(versions.values())) == len(STAGES)
+    assert len(set(versions.values())) == len({stage.code for stage in STAGES}), (
+        "stages that share code share its version"
+    )
     assert all(len(version) == 12 for version in versions.values())
 
 
@@ -112,15 +115,16 @@ def test_all_code_that_decides_bytes_is_in_the_version(stage: Stage) -> None:
 def imported_by(stage: Stage) -> set[str]:
     """Return all modules of ours that making the stage's files imports, directly or not.
 
-    `passes` and `session_work` know all stages, and each stage counts for itself: of them it is what they use for it.
+    `passes` and the modules of works know all their stages, and each counts for itself: it is what they use for it.
     """
     if stage.level == "channel":
         found = {"raypipe.passes"}
         others = [name for name in imports("raypipe.passes") if not name.startswith("raypipe.stages.")]
         waiting = [f"raypipe.stages.{stage.name}", *others]
     else:
-        found = {"raypipe.session_work"}
-        waiting = sorted(used_by_maker(stage.name))
+        maker = maker_of(stage)
+        found = {maker.__module__}
+        waiting = sorted(used_by_maker(maker.__module__, maker.__name__))
     while waiting:
         module = waiting.pop()
         if module not in found:
@@ -129,18 +133,18 @@ def imported_by(stage: Stage) -> set[str]:
     return found
 
 
-def used_by_maker(stage: str) -> set[str]:
-    """Return the modules whose names the stage's function in `session_work` uses, and the functions that it calls."""
-    tree = ast.parse(source_of("raypipe.session_work").read_text(encoding="utf-8"))
+def used_by_maker(module: str, maker: str) -> set[str]:
+    """Return the modules whose names the function uses, and the functions of its module that it calls."""
+    tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     origins: dict[str, str] = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("raypipe"):
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                origins[alias.name] = inner if source_of(inner).exists() else str(node.module)
+                origins[alias.asname or alias.name] = inner if source_of(inner).exists() else str(node.module)
     found: set[str] = set()
-    waiting, seen = [f"_{stage}"], set()
+    waiting, seen = [maker], set()
     while waiting:
         name = waiting.pop()
         seen.add(name)
@@ -164,11 +168,11 @@ def imports(module: str) -> set[str]:
 
 
 def modules_of(name: str) -> Iterator[str]:
-    """Yield the module itself, or of a package of kernels all its modules: they are one program."""
-    if name.startswith("kernels.") and name.count(".") == 2:
+    """Yield the module itself, or all modules of a package that is one program."""
+    if name.startswith(("kernels.", "raypipe.stages.sorting.")) and name.count(".") > 1:
         name = name.rpartition(".")[0]
     package = ROOT.joinpath(*name.split("."))
-    if name.split(".")[0] == "kernels" and package.is_dir():
+    if name.startswith(("kernels", "raypipe.stages.sorting")) and package.is_dir():
         yield from (f"{name}.{path.stem}" for path in package.glob("*.py"))
     else:
         yield name

@@ -19,7 +19,7 @@ from raypipe.ledger import Entry, append_entries, prepare_state, read_ledger
 from raypipe.plan import Plan
 from raypipe.recording import parse_channels, ranges
 from raypipe.tasks import Task
-from tests.compare import BEHAVIOUR, RIPPLE
+from tests.compare import BEHAVIOUR, OBJECTS, RIPPLE
 
 
 def pretend_done(plan: Plan) -> None:
@@ -61,7 +61,8 @@ def reasons(plan: Plan) -> set[tuple[str, str, str]]:
 
 def test_everything_is_to_be_made_at_first(simulated: Path) -> None:
     plan = raypipe.plan_day(simulated)
-    assert plan.counts == {"todo": 62 + 9}
+    of_objects = 4 + 10 * (6 + 2 * 3 + 1)  # of the day, and of each channel: sorting, cells and spectra twice, waveform
+    assert plan.counts == {"todo": 62 + 9 + of_objects}
     assert {task.why for task in plan.tasks} == {"not made yet"}
     raw = next(task for task in plan.tasks if task.stage.name == "rplsplit" and task.session.name == "session01")
     assert 375_000 * 4 < raw.size < 375_000 * 4 + 50_000
@@ -272,7 +273,7 @@ def test_raw_copies_are_not_opened_without_need(done: Path) -> None:
     for path in done.glob("session*/*.ns5"):
         path.unlink()
     code = "import sys, raypipe; plan = raypipe.plan_day(sys.argv[1], skip=sys.argv[2:]); assert not plan.todo; print('h5py' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code, done, *BEHAVIOUR], check=True, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code, done, *BEHAVIOUR, *OBJECTS], check=True, capture_output=True, text=True)
     assert run.stdout == "False\n"
 
 
@@ -280,6 +281,7 @@ def test_a_session_with_a_broken_recording_is_a_problem_of_its_own(day: Path) ->
     next((day / "session01").glob("*.ns5")).write_bytes(b"nonsense")
     plan = raypipe.plan_day(day)
     (problem,) = plan.problems
-    assert (problem.session, problem.stages) == ("session01", ("rplsplit", "rpllfp", "rplhighpass"))
+    assert (problem.session, problem.stages) == ("session01", ("rplsplit", "rpllfp", "rplhighpass", *OBJECTS))
     assert {task.session.name for task in plan.todo if task.channel} == {"sessioneye"}
-    assert replace(plan, problems=()).counts == {"todo": 32 + 9}
+    of_objects = 10 * 2  # spectra of sessioneye: without all sessions nothing is sorted
+    assert replace(plan, problems=()).counts == {"todo": 32 + 9 + of_objects}

@@ -109,17 +109,24 @@ def test_the_labs_count_is_of_its_objects_only(day: Path) -> None:
     status = status_of(plan)
     n = 2
     assert status.lab_count == (0, 5 + 6 * n)
-    assert status.expected == 5 + 6 * n + 4, "two files of the raycast, umaze and the picture; the aligning adds none"
+    behaviour = 4  # two files of the raycast, umaze and the picture; the aligning adds none
+    of_channels = 6 + 2 * 3 + 1  # sorting, cells and spectra of two sessions, waveform
+    assert status.expected == 5 + 6 * n + behaviour + n * of_channels
+    assert status.sorted_channels == (0, n)
     for task in plan.tasks:
         task.output.parent.mkdir(parents=True, exist_ok=True)
-        task.output.write_bytes(b"time" if task.output.suffix == ".csv" else SIGNATURE)
+        others = {".csv": b"time", ".mda": b"\xf9\xff\xff\xff", ".json": b"{}"}
+        task.output.write_bytes(others.get(task.output.suffix, SIGNATURE))
     assert row_of(status_of(plan), "session01", 0, "picture").damaged == (0,), "that is no picture"
-    (day / "session01" / "maze.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for picture in (task.output for task in plan.tasks if task.output.suffix == ".png"):
+        picture.write_bytes(b"\x89PNG\r\n\x1a\n")
     status = status_of(plan)
+    assert status.sorted_channels == (n, n)
     assert (status.there, status.lab_count) == (status.expected, (17, 17))
     assert row_of(status, "session01", 0, "aligning_objects").missing == (0, 0), "the files are there, not yet aligned"
     assert not status.complete
     assert "(5 + 6n for a day with one navigation session): 17 of 17" in shown(plan)
+    assert "firings.mda: 2 of 2" in shown(plan)
     assert json.loads(report.status_json(status, plan))["lab_count"] == [17, 17]
 
 

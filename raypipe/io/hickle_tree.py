@@ -9,10 +9,11 @@ import ast
 import io
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeAlias, cast
 
 import h5py
 import numpy as np
+from h5py import h5a, h5d, h5g, h5o, h5s, h5t
 from numpy.typing import NDArray
 
 from raypipe.io.table_pickle import read_table
@@ -21,6 +22,10 @@ from raypipe.io.tables import Pickled, Table
 # PyHipp sees a list of numbers as a list of numpy scalars, since hickle makes it from the array it stored.
 _SEQUENCES: dict[str, Callable[[Any], Any]] = {"list": list, "tuple": tuple, "set": set}
 _SCALARS: dict[str, Callable[[Any], Any]] = {"int": int, "float": float, "bool": bool, "complex": complex}
+
+_Node: TypeAlias = h5g.GroupID | h5d.DatasetID
+_CHARACTER = h5t.py_create(np.dtype("S1"))  # of which hickle stores a text as an array
+_NO_DIGITS = re.compile(rb"\D")
 
 # What reading a file that is damaged, or that is none of hickle's, can raise.
 UNREADABLE = (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, SyntaxError, OverflowError)
@@ -39,8 +44,7 @@ def read_object(file: h5py.File, *, leave_out: Collection[str] = ()) -> Any:
 
     Raises one of UNREADABLE if the tree is not one that hickle makes.
     """
-    is_hickle4(file)
-    return _value(file["data"], leave_out)
+    return _Tree(file).value(file["data"].id, leave_out)
 
 
 def field_node(file: h5py.File, name: str) -> h5py.Dataset | None:
@@ -68,72 +72,104 @@ def write_pickle(file: h5py.File, name: str, parts: Sequence[bytes | NDArray[Any
         node.attrs.create(key, value, dtype=dtype)
 
 
-def _value(node: h5py.Group | h5py.Dataset, leave_out: Collection[str] = ()) -> Any:
-    if isinstance(node, h5py.Dataset) and h5py.check_ref_dtype(node.dtype) is not None:
-        return _value(node.file[node[()]])
-    kind = _base_type(node)
-    if kind == "dict":
-        return {key: _value(item) for key, item in _items(node) if key not in leave_out}
-    if kind in _SEQUENCES:
-        return _SEQUENCES[kind](_elements(node))
-    if kind in _SCALARS:
-        return _SCALARS[kind](node[()].tobytes() if node.shape else node[()])
-    if kind in ("str", "bytes"):
-        return _bytes(node).decode() if kind == "str" else _bytes(node)
-    if kind == "None":
-        return None
-    if kind == "np_scalar":
-        return np.dtype(_text(node.attrs["np_dtype"])).type(node[()])
-    if kind == "ndarray":
-        return _array(node)
-    if kind == "pickle":
-        return _table_or_pickle(node)
-    raise ValueError(f"{node.name} is of the unknown type {kind!r}")
+class _Tree:
+    """The nodes of one file, by h5py's low-level ids: its objects cost ten times as much as what hickle stores in one."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._kinds = None if is_hickle4(file) else _kinds(file["hickle_types_table"])
+
+    def value(self, node: _Node, leave_out: Collection[str] = ()) -> Any:
+        dtype = node.get_type() if isinstance(node, h5d.DatasetID) else None
+        if dtype is not None and dtype.get_class() == h5t.REFERENCE:
+            return self.value(self._file[_object(node)[()]].id)
+        kind = self._kind(node)
+        if kind in ("str", "bytes"):
+            content = _characters(node) if dtype is not None and dtype.equal(_CHARACTER) else _bytes(_object(node))
+            return content.decode() if kind == "str" else content
+        if kind == "dict":
+            return {key: self.value(item) for key, item in self._items(h5py.Group(node)) if key not in leave_out}
+        if kind in _SEQUENCES:
+            return _SEQUENCES[kind](self._elements(node))
+        if kind == "ndarray":
+            return self._array(node)
+        if kind == "None":
+            return None
+        stored = _object(node)
+        if kind in _SCALARS:
+            return _SCALARS[kind](stored[()].tobytes() if stored.shape else stored[()])
+        if kind == "np_scalar":
+            return np.dtype(_text(stored.attrs["np_dtype"])).type(stored[()])
+        if kind == "pickle":
+            return _table_or_pickle(stored)
+        raise ValueError(f"{stored.name} is of the unknown type {kind!r}")
+
+    def _kind(self, node: _Node) -> str:
+        if self._kinds is None:
+            return _text(_object(node).attrs.get("base_type", "pickle"))
+        return self._kinds.get(_reference(node, b"type"), "unknown") if h5a.exists(node, b"type") else "pickle"
+
+    def _items(self, group: h5py.Group) -> Iterator[tuple[Any, _Node]]:
+        for name, node in sorted(group.items(), key=lambda item: int(item[1].attrs["key_idx"])):
+            kind = _text(node.attrs["key_base_type"])
+            if kind == "key_value":  # a key that cannot be a name: both are stored, as a pair
+                key, value = (node[part].id for part in ("data0", "data1"))
+                yield self.value(key), value
+            elif name.startswith('"'):
+                yield name[1:-1], node.id
+            else:
+                inner = node["data"] if _text(node.attrs.get("base_type", "")) == "dict_item" else node
+                yield ast.literal_eval(name.replace("\\\\", "/")), inner.id
+
+    def _elements(self, node: _Node) -> Any:
+        if isinstance(node, h5g.GroupID):
+            by_number = sorted(node, key=lambda name: int(_NO_DIGITS.sub(b"", name) or 0))
+            return [self.value(h5o.open(node, name)) for name in by_number]
+        dataset = h5py.Dataset(node)
+        if dataset.shape is None:
+            return []
+        if _text(dataset.attrs.get("str_type", "")) == "str":
+            return [text.decode() for text in dataset[()].ravel()]
+        return dataset[()]
+
+    def _array(self, node: _Node) -> Any:
+        dtype = np.dtype(_text(_object(node).attrs["np_dtype"]))
+        if isinstance(node, h5g.GroupID) or dtype.kind in "US":
+            return np.array(self._elements(node), dtype=dtype)
+        return np.array(h5py.Dataset(node)[()], dtype=dtype)
 
 
-def _base_type(node: h5py.Group | h5py.Dataset) -> str:
-    if "base_type" in node.attrs:
-        return _text(node.attrs["base_type"])
-    if "type" not in node.attrs:
-        return "pickle"
-    file = node.file
-    base = file[node.attrs["type"]].attrs.get("base_type")
-    if base is None:
-        return "pickle"
-    # Not by the name of `file[base]`: for that HDF5 searches the whole file, each time.
-    kind, table = file[base], file["hickle_types_table"]
-    return next((name for name in table if table[name] == kind), "unknown")
+def _kinds(table: h5py.Group) -> dict[int, str]:
+    """Give the kind of the nodes of each type in hickle 5's table, by the type's address in the file.
+
+    A type refers to its kind, which is in the table by name; one that refers to none is pickled.
+    """
+    types = {h5o.get_info(table.id, name).addr: name for name in table.id}
+    kinds = {}
+    for address, name in types.items():
+        node = h5o.open(table.id, name)
+        refers = h5a.exists(node, b"base_type")
+        kinds[address] = types.get(_reference(node, b"base_type"), b"unknown").decode() if refers else "pickle"
+    return kinds
 
 
-def _items(group: h5py.Group) -> Iterator[tuple[Any, h5py.Group | h5py.Dataset]]:
-    for name, node in sorted(group.items(), key=lambda item: int(item[1].attrs["key_idx"])):
-        kind = _text(node.attrs["key_base_type"])
-        if kind == "key_value":  # a key that cannot be a name: both are stored, as a pair
-            key, value = (node[part] for part in ("data0", "data1"))
-            yield _value(key), value
-        elif name.startswith('"'):
-            yield name[1:-1], node
-        else:
-            inner = node["data"] if _text(node.attrs.get("base_type", "")) == "dict_item" else node
-            yield ast.literal_eval(name.replace("\\\\", "/")), inner
+def _reference(node: _Node, attribute: bytes) -> int:
+    """Give the address that an attribute refers to; 0, where no object can be, if it is empty."""
+    address = np.zeros((), np.uint64)
+    h5a.open(node, attribute).read(address, mtype=h5t.STD_REF_OBJ)
+    return int(address)
 
 
-def _elements(node: h5py.Group | h5py.Dataset) -> Any:
-    if isinstance(node, h5py.Group):
-        by_number = sorted(node.items(), key=lambda item: int(re.sub(r"\D", "", item[0]) or 0))
-        return [_value(item) for _, item in by_number]
+def _object(node: _Node) -> h5py.Group | h5py.Dataset:
+    return h5py.Group(node) if isinstance(node, h5g.GroupID) else h5py.Dataset(node)
+
+
+def _characters(node: h5d.DatasetID) -> bytes:
     if node.shape is None:
-        return []
-    if _text(node.attrs.get("str_type", "")) == "str":
-        return [text.decode() for text in node[()].ravel()]
-    return node[()]
-
-
-def _array(node: h5py.Group | h5py.Dataset) -> Any:
-    dtype = np.dtype(_text(node.attrs["np_dtype"]))
-    if isinstance(node, h5py.Group) or dtype.kind in "US":
-        return np.array(_elements(node), dtype=dtype)
-    return np.array(node[()], dtype=dtype)
+        return b""
+    characters = np.empty(node.shape, "S1")
+    node.read(h5s.ALL, h5s.ALL, characters, _CHARACTER)
+    return characters.tobytes()
 
 
 def _table_or_pickle(node: h5py.Dataset) -> Table | Pickled:

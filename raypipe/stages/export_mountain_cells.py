@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from raypipe.errors import FormatError
 from raypipe.io.objects import base_fields
 from raypipe.io.text_lists import object_image_with_texts
-from raypipe.stages.mountain_files import checked_firings
+from raypipe.stages.mountain_files import RATE_HZ, checked_firings
 
-RATE_HZ = 30000.0
 SPIKES_CSV = "spiketrain.csv"
 SPIKES_STEM = "spiketrain"
 
@@ -31,7 +30,7 @@ def cells_of(
     firings: NDArray[np.float64],
     starts: Sequence[int],
     names: Sequence[str],
-    n_samples: int,
+    n_samples: int | None = None,
     *,
     rate_hz: float = RATE_HZ,
     where: str = "the sorter's result",
@@ -40,7 +39,8 @@ def cells_of(
 
     firings: (3, E) float64; row 1 the sample in the joined series, counted from 0; row 2 the unit's label from 1.
     starts: the first sample of each session in the joined series, counted from 1 (as in `start_indices.csv`), ascending.
-    names: of the sessions; n_samples: of the joined series.
+    names: of the sessions. n_samples: of the joined series; None: where the last session ends is not known, so no
+    spike is too late (a `mountains` folder does not tell).
 
     The time is PyHipp's, (sample - start + 1) / rate x 1000. Sessions are in the order of `names`, cells in that of labels.
 
@@ -48,17 +48,14 @@ def cells_of(
     """
     spikes = checked_firings(firings, where)
     firsts = np.asarray(starts, np.float64)
+    end, of_all = (np.inf, "") if n_samples is None else (n_samples, f" of {n_samples}")
     if len(starts) != len(names) or len(set(names)) != len(names) or not names:
         raise FormatError(f"{where}: {len(starts)} first samples of the sessions {list(names)}", hint=_HINT)
-    if firsts[0] != 1 or (np.diff(firsts) < 0).any() or firsts[-1] > n_samples + 1:
-        raise FormatError(
-            f"{where}: sessions that begin at {list(starts)} are none of a series of {n_samples} samples", hint=_HINT
-        )
-    outside = np.flatnonzero(~((spikes[1] >= 0) & (spikes[1] < n_samples)))
+    if firsts[0] != 1 or (np.diff(firsts) < 0).any() or firsts[-1] > end + 1:
+        raise FormatError(f"{where}: sessions that begin at {list(starts)} are none of a series{of_all}", hint=_HINT)
+    outside = np.flatnonzero(~((spikes[1] >= 0) & (spikes[1] < end)))
     if outside.size:
-        raise FormatError(
-            f"{where}: spike {outside[0]} is at sample {spikes[1, outside[0]]:.12g} of {n_samples}", hint=_HINT
-        )
+        raise FormatError(f"{where}: spike {outside[0]} is at sample {spikes[1, outside[0]]:.12g}{of_all}", hint=_HINT)
     session = np.searchsorted(firsts - 1, spikes[1], side="right") - 1
     order = np.lexsort((spikes[1], spikes[2], session))
     session, samples, labels = session[order], spikes[1, order], spikes[2, order]
@@ -69,11 +66,6 @@ def cells_of(
     for run in runs:
         cells[names[session[run[0]]]][int(labels[run[0]])] = times_ms[run]
     return cells
-
-
-def cell_name(label: int) -> str:
-    """Name the folder of a unit: `cell01`."""
-    return f"cell{label:02d}"
 
 
 def old_cells(channel_folder: Path) -> tuple[Path, ...]:
@@ -98,13 +90,13 @@ def spiketrain_object(times_ms: NDArray[np.float64], directory: str) -> dict[str
 
 
 def spiketrain_image(fields: Mapping[str, Any]) -> bytes:
-    """Give the bytes of `spiketrain_d41d.hkl`, which hickle would make of the fields, in a fourth of its time."""
+    """Give the bytes of `spiketrain_d41d.hkl`, which hickle would make of the fields, three hundred times as fast."""
     return object_image_with_texts(fields, "spiketimes")
 
 
 def spiketrain_bytes(n_spikes: int) -> int:
-    """Bytes that the image of the cell with the most spikes takes while it is made: HDF5 keeps all about every text."""
-    return 60_000_000 + 1_250 * n_spikes
+    """Bytes that the object and the image of the cell with the most spikes take while they are made (imports aside)."""
+    return 4_000_000 + 700 * n_spikes
 
 
 def spike_texts(times_ms: NDArray[np.float64]) -> list[str]:

@@ -19,6 +19,7 @@ FIRINGS = "output/firings.mda"
 TEMPLATES_MDA = "output/templates.mda"
 TEMPLATES = "output/templates.hkl"
 METRICS = "output/metrics.json"
+RATE_HZ = 30000.0
 
 _HINT = "remove the channel's folder in mountains, and the next run sorts the channel again"
 
@@ -29,6 +30,11 @@ class Joined:
 
     starts: tuple[int, ...]
     names: tuple[str, ...]
+
+
+def cell_name(label: int) -> str:
+    """Name the folder of a unit: `cell01`."""
+    return f"cell{label:02d}"
 
 
 def start_indices_csv(starts: Sequence[int], names: Sequence[str]) -> bytes:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from raypipe.errors import FormatError
 from raypipe.stages.canvas import Sheet, png
-from raypipe.stages.export_mountain_cells import RATE_HZ, cell_name
-from raypipe.stages.mountain_files import Joined
+from raypipe.stages.mountain_files import RATE_HZ, Joined, cell_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

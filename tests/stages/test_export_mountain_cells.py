@@ -425,5 +425,5 @@ def test_files_that_are_damaged_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="label 0"):
         read_firings(path)
     with pytest.raises(FormatError, match="templates of type int64"):
-        templates_mda(np.zeros((1, 150, 2), np.int64))  # type: ignore[arg-type]
+        templates_mda(np.zeros((1, 150, 2), np.int64))
     assert checked_firings(np.ones((5, 2)), "more rows than three").shape == (3, 2)

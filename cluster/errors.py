@@ -1,0 +1,57 @@
+"""What goes wrong between us and a cluster, and the exit code it ends with.
+
+ClusterError                         exit
+├── SettingsError (ValueError)          2   the settings of a job ask for something that cannot be meant
+├── SlurmMissing (FileNotFoundError)    4   there is no Slurm where this runs
+├── SlurmRefused                        4   a command of Slurm's said no
+├── SlurmSilent (TimeoutError)          4   the controller does not answer
+├── NodeTooSmall (MemoryError)          4   the job's memory does not hold Ray and one task
+├── RayNotStarted                       4   the node did not start or join Ray
+└── NotDrained                          4   a node of Ray goes on taking tasks
+
+Each message says what, where, and (as `hint`) what mends it.
+"""
+
+
+class ClusterError(Exception):
+    """Base of the tree: a message, and a hint that says how to mend it."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class SettingsError(ClusterError, ValueError):
+    """The settings of a job ask for something that cannot be meant."""
+
+    exit_code = 2
+
+
+class SlurmMissing(ClusterError, FileNotFoundError):
+    """There is no Slurm where this runs."""
+
+
+class SlurmRefused(ClusterError):
+    """A command of Slurm's said no."""
+
+
+class SlurmSilent(ClusterError, TimeoutError):
+    """The controller does not answer."""
+
+
+class NodeTooSmall(ClusterError, MemoryError):
+    """The job's memory does not hold Ray and one task."""
+
+
+class RayNotStarted(ClusterError):
+    """The node did not start or join Ray."""
+
+
+class NotDrained(ClusterError):
+    """A node of Ray goes on taking tasks."""

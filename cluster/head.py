@@ -1,0 +1,130 @@
+"""The job of the head: Ray's head on its node, then the driver, then the end of all workers, with the driver's exit code.
+
+python -P -m cluster.head --run FOLDER --name NAME -- DRIVER...
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cluster import slurm
+from cluster.entry import begin, end_workers, here, options
+from cluster.errors import ClusterError, RayNotStarted
+from cluster.names import WORKERS, job_name
+from cluster.ray_node import RayNode, address_here, head_options, ray_node, temp_folder
+from cluster.run_folder import forget, write_address, write_token
+from cluster.share import port_of, spill_folder
+
+_ELSEWHERE = "192.0.2.1"
+"""Of nobody (RFC 5737): the way there is the way out."""
+_LOOK_SECONDS = 0.5
+_HOLDS_SECONDS = 5.0
+_GRACE_SECONDS = 10.0
+_WORKERS_SECONDS = 30.0
+log = logging.getLogger(__name__)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the driver on a Ray of its own, and return its exit code."""
+    arguments, driver = options(__doc__, words)
+    node = here(driver=True)
+    address = address_here(node.address, _ELSEWHERE)
+    port = port_of(node.job)
+    start = head_options(node.share, address=address, port=port)
+    folder, spill = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
+    try:
+        write_token(arguments.run)
+        with (
+            ray_node(start, folder, spill) as ray,
+            _workers(arguments.run, arguments.name, node.job, arguments.nodes - 1),
+        ):
+            write_address(arguments.run, f"{address}:{port}")
+            log.info("head at %s:%d, %s", address, port, node.share)
+            return _drive(driver, f"{address}:{port}", ray, job_name(arguments.name, WORKERS, node.job))
+    finally:
+        forget(arguments.run)
+
+
+@contextmanager
+def _workers(run: Path, name: str, job: int, in_this_job: int) -> Iterator[None]:
+    """See to the workers' end; where they are nodes of this very job, to their beginning too."""
+    steps = subprocess.Popen(_step(run, name, job, in_this_job)) if in_this_job else None
+    terminated = False
+    try:
+        yield
+    except SystemExit:
+        terminated = True
+        raise
+    finally:
+        forget(run)  # whoever looks for the head now is too late
+        if steps:
+            steps.terminate()
+            steps.wait()
+        else:
+            # Slurm kills a cancelled job after KillWait, half a minute usually: no time to wait for others.
+            end_workers(name, job, 0.0 if terminated else _WORKERS_SECONDS)
+
+
+def _step(run: Path, name: str, job: int, nodes: int) -> list[str]:
+    own = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    where = [word for word in own if word.startswith(("--temp=", "--scratch="))]
+    # Not on the first node (relative to it), all CPUs of the others, and none bound to one CPU.
+    step = [f"--nodes={nodes}", f"--ntasks={nodes}", "--relative=1", "--cpu-bind=none", "--kill-on-bad-exit=0"]
+    program = [sys.executable, "-P", "-m", "cluster.worker", f"--run={run}", f"--name={name}", f"--head={job}", *where]
+    return ["srun", *step, *program]
+
+
+def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> int:
+    """Run the driver to its end; lift the holds of workers whose nodes died meanwhile."""
+    try:
+        driver = subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": address})
+    except OSError as error:
+        raise ClusterError(
+            f"the driver could not be started: {command[0] if command else 'no command'}: {error.strerror}",
+            hint="the same Python as here must be there on compute nodes; give its venv in the settings",
+        ) from error
+    signal.signal(signal.SIGUSR1, lambda number, _: driver.send_signal(number))
+    try:
+        until_look = 0.0
+        while True:
+            try:
+                code = driver.wait(timeout=_LOOK_SECONDS)
+                return code if code >= 0 else 128 - code
+            except subprocess.TimeoutExpired:
+                pass
+            if (lost := ray.ended()) is not None:
+                raise RayNotStarted(
+                    f"Ray's head ended under the driver (exit code {lost})",
+                    hint="memory of the head's node is the usual cause: give `head_memory_mb`; then submit again",
+                )
+            until_look += _LOOK_SECONDS
+            if until_look >= _HOLDS_SECONDS:
+                until_look = 0.0
+                _lift_holds(workers)
+    finally:
+        if driver.poll() is None:
+            driver.terminate()
+            try:
+                driver.wait(timeout=_GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                driver.kill()
+                driver.wait()
+
+
+def _lift_holds(workers: str) -> None:
+    try:
+        for job in slurm.jobs(names=[workers]):
+            if job.in_hold_after_requeue:
+                log.info("%s was queued again; its hold is lifted", job.id)
+                slurm.lift_hold(job.id)
+    except ClusterError as error:
+        log.warning("holds could not be looked at: %s", error)
+
+
+if __name__ == "__main__":
+    begin(main)

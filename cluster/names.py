@@ -1,0 +1,32 @@
+"""What the jobs and files of a run are called, so that they can be found again from nothing but a job id."""
+
+from dataclasses import dataclass
+
+WORKERS, FINISH = "worker", "finish"
+_ROLES = (WORKERS, FINISH)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a job is in a run."""
+
+    run: str
+    """The name of the run, which is its head's."""
+    role: str
+    """`head`, `worker` or `finish`."""
+    head: int
+    """The id of the head's job."""
+
+
+def job_name(run: str, role: str, head: int | str) -> str:
+    """Return the name of a job beside the head: `pipe2-worker-1234`."""
+    return f"{run}-{role}-{head}"
+
+
+def part_of(name: str, number: int) -> Part:
+    """Return what the job of this name and id is; one that is called like no other role is a head."""
+    run, _, head = name.rpartition("-")
+    for role in _ROLES:
+        if run.endswith(f"-{role}") and head.isdigit():
+            return Part(run.removesuffix(f"-{role}"), role, int(head))
+    return Part(name, "head", number)

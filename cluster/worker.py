@@ -1,0 +1,130 @@
+"""The job of a worker: joins the head when it is there, and ends when it is drained or the run is over.
+
+python -P -m cluster.worker --run FOLDER --name NAME --head JOB
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Sequence
+from enum import Enum, auto
+from pathlib import Path
+from threading import Event
+
+from cluster import slurm
+from cluster.entry import begin, here, options
+from cluster.errors import ClusterError, NotDrained, RayNotStarted
+from cluster.ray_node import RayNode, address_here, ray_node, temp_folder, worker_options
+from cluster.run_folder import read_address
+from cluster.share import spill_folder
+
+_LOOK_SECONDS = 1.0
+_HEAD_SECONDS = 15.0
+_TRIES = 5
+_AGAIN_SECONDS = 5.0
+log = logging.getLogger(__name__)
+
+
+class HeadLost(Exception):
+    """The head is gone, or is queued again; another may come."""
+
+
+def main(words: Sequence[str]) -> int:
+    """Be a node of the run's Ray, until it is drained (0) or there is no head to come (0).
+
+    On SIGUSR1, which Slurm sends some time before the walltime, the node drains itself. Raises `RayNotStarted` if it could
+    not join a few times in a row.
+    """
+    arguments, _ = options(__doc__, words)
+    node = here()
+    warning = Event()
+    signal.signal(signal.SIGUSR1, lambda *_: warning.set())
+    failures = 0
+    while (head := _wait_for_head(arguments.run, arguments.head)) is not None:
+        folders = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
+        address = address_here(node.address, head.rpartition(":")[0])
+        try:
+            with ray_node(worker_options(node.share, head=head, address=address), *folders) as ray:
+                failures = 0
+                log.info("joined %s as %s, %s", head, address, node.share)
+                _serve(ray, head, arguments.head, warning)
+        except HeadLost:
+            log.warning("lost the head at %s", head)
+        except RayNotStarted as error:
+            # A head that died leaves its address behind until it is started again, perhaps on another node.
+            failures += 1
+            if failures >= _TRIES:
+                raise
+            log.warning("could not join (%d of %d times): %s", failures, _TRIES, error)
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            log.info("drained")
+            return 0
+    log.info("the run is over")
+    return 0
+
+
+def _serve(ray: RayNode, head: str, job: int, warning: Event) -> None:
+    """Return when the node is drained. Raises `HeadLost` as soon as the head's job, or its Ray, is no more."""
+    looked = time.monotonic()
+    while (code := ray.ended()) is None:
+        if warning.is_set():
+            warning.clear()
+            log.info("told to go; draining")
+            try:
+                ray.drain(head, "the job's walltime is near")
+            except NotDrained as error:
+                log.warning("%s", error)
+        # Ray itself notices a minute after the head's death.
+        if time.monotonic() - looked >= _HEAD_SECONDS:
+            looked = time.monotonic()
+            if _head_state(job) is not Head.THERE:
+                raise HeadLost
+        time.sleep(_LOOK_SECONDS)
+    if code:
+        raise HeadLost
+
+
+def _wait_for_head(run: Path, job: int) -> str | None:
+    """Return the head's address when there is one; None when its job is over."""
+    state, looked = _head_state(job), time.monotonic()
+    while state is not Head.OVER:
+        # One that waits has an address only of its last life.
+        if state is Head.THERE and (address := read_address(run)):
+            return address
+        time.sleep(_LOOK_SECONDS)
+        if time.monotonic() - looked >= (_HEAD_SECONDS if state is Head.THERE else _AGAIN_SECONDS):
+            state, looked = _head_state(job), time.monotonic()
+    return None
+
+
+class Head(Enum):
+    """How the head's job stands."""
+
+    THERE = auto()
+    WAITS = auto()
+    OVER = auto()
+
+
+def _head_state(job: int) -> Head:
+    """Ask Slurm for the head; the hold after its node died is lifted, since nobody else is there to do so.
+
+    Where Slurm does not answer, the head is held to be there.
+    """
+    try:
+        found = [head for head in slurm.jobs([job]) if not head.over]
+        for head in found:
+            if head.in_hold_after_requeue:
+                log.info("the head was queued again; its hold is lifted")
+                slurm.lift_hold(head.id)
+    except ClusterError as error:
+        log.warning("nothing is known of the head: %s", error)
+        return Head.THERE
+    if not found:
+        return Head.OVER
+    return Head.WAITS if found[0].waits else Head.THERE
+
+
+if __name__ == "__main__":
+    begin(main)

@@ -121,7 +121,9 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detect_threshold: Annotated[float, Meta(gt=0, description="least height of an event, in units of the noise")] = 4.0
     max_events_hz: Annotated[
         float,
-        Meta(gt=0, description="events per second of the whole series at most; of more (interference) only the highest"),
+        Meta(
+            gt=0, description="events per second of the whole series at most; of more (interference) only the highest"
+        ),
     ] = 300.0
     adjacency_radius: Annotated[
         float, Meta(ge=0, description="distance of electrodes that are sorted together; channels are sorted alone: 0")
@@ -134,6 +136,10 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1.0
     min_cluster_size: Annotated[int, Meta(ge=2, description="least events of a cluster")] = 10
     parcels: Annotated[int, Meta(ge=2, le=1000, description="parcels that ISO-SPLIT begins with")] = 200
+    look_again: Annotated[
+        bool,
+        Meta(description="look at clusters again without what blurs them, drift and jitter; false: as the lab's"),
+    ] = True
     max_clustered: Annotated[
         int,
         Meta(ge=1000, le=200_000, description="events that are clustered, evenly taken; others join their clusters"),

@@ -15,6 +15,7 @@ from tests.synthetic_spikes import (
     NOISE_UV,
     RATE_HZ,
     Channel,
+    SimulatedUnit,
     add,
     band_noise,
     distance,
@@ -95,8 +96,8 @@ def test_noise_alone_is_flagged_as_noise(seed):
 
 def test_two_units_that_cannot_be_told_apart_are_flagged_as_multi_unit():
     channel = simulate(41, 60, (12.0,))
-    other = simulate(42, 60, (12.0,)).units[0]
-    twin = type(other)(12.0, False, 10.0, 0.0, channel.units[0].shape, np.sort(channel.units[0].times + 40.3))
+    after = np.random.default_rng(43).uniform(48, 58, len(channel.units[0].times))
+    twin = SimulatedUnit(12.0, False, 10.0, 0.0, channel.units[0].shape, channel.units[0].times + after)
     samples = channel.samples.copy()
     add(samples, twin)
     first = sort(samples).metrics["clusters"][0]["metrics"]

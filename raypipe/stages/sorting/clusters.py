@@ -6,11 +6,12 @@ from numpy.typing import NDArray
 from kernels.sorting.classify import classify
 from kernels.sorting.isosplit import isosplit
 from raypipe.config import SortSettings
+from raypipe.stages.sorting.drift import course, without_jitter
 from raypipe.stages.sorting.features import Components, components
 
 
 def clustered(clips: NDArray[np.float32], settings: SortSettings) -> tuple[NDArray[np.int64], int]:
-    """Cluster clips (n, d): labels (n,) from 0 on, and their number."""
+    """Cluster clips (n, d), in order of time: labels (n,) from 0 on, and their number."""
     labels = np.zeros(len(clips), np.int64)
     count = 0
     waiting = [np.arange(len(clips))] if len(clips) else []
@@ -29,8 +30,17 @@ def _split(clips: NDArray[np.float32], settings: SortSettings) -> tuple[NDArray[
     labels = np.zeros(len(clips), np.int64)
     if len(clips) < 2 * settings.min_cluster_size:
         return labels, 1
-    features = components(clips, settings.num_features, settings.max_num_clips_for_pca).features(clips)
-    return labels, isosplit(features, settings.isocut_threshold, settings.min_cluster_size, settings.parcels, labels)
+    limits = (settings.isocut_threshold, settings.min_cluster_size, settings.parcels)
+    count = isosplit(_features(clips, settings), *limits, labels)
+    if count == 1 and settings.look_again:
+        features = _features(without_jitter(clips), settings)
+        moves = course(features)
+        count = isosplit(features if moves is None else features - moves, *limits, labels)
+    return labels, count
+
+
+def _features(clips: NDArray[np.float32], settings: SortSettings) -> NDArray[np.float64]:
+    return components(clips, settings.num_features, settings.max_num_clips_for_pca).features(clips)
 
 
 class Classifier:

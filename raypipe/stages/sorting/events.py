@@ -8,17 +8,13 @@ from numpy.typing import NDArray
 from kernels.sorting.clips import accumulate, extract
 from kernels.sorting.detect import detect
 from raypipe.config import SortSettings
+from raypipe.stages.sorting.memory import most_events
 from raypipe.stages.sorting.series import Prepared
-from raypipe.stages.sorting.sizes import BLOCK, FEW_EVENTS
+from raypipe.stages.sorting.sizes import BLOCK
 
 AT_ONCE = 10_000
 """Clips that are cut at once."""
 LABEL_BITS = 20
-
-
-def most_events(n_samples: int, settings: SortSettings) -> int:
-    """Tell how many events of a series of `n_samples` are sorted at most."""
-    return max(FEW_EVENTS, int(settings.max_events_hz * n_samples / settings.samplerate))
 
 
 def detected(prepared: Prepared, settings: SortSettings) -> tuple[NDArray[np.int64], float]:
@@ -47,7 +43,8 @@ def in_order(times: NDArray[np.int64], labels: NDArray[np.int32]) -> tuple[NDArr
     # One number for both needs no permutation beside them: the events of a day are many.
     both = (times << LABEL_BITS) | labels
     both.sort()
-    labels = (both & ((1 << LABEL_BITS) - 1)).astype(np.int32)
+    labels = both.astype(np.int32)  # the lower half of each number
+    labels &= (1 << LABEL_BITS) - 1
     both >>= LABEL_BITS
     return both, labels
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from kernels.sorting.match import match
 from raypipe.config import SortSettings
 from raypipe.stages.sorting.alignment import JITTER, aligned
-from raypipe.stages.sorting.events import evenly, in_order, middle, most_events
+from raypipe.stages.sorting.events import evenly, in_order, middle
+from raypipe.stages.sorting.memory import most_events
 from raypipe.stages.sorting.series import Prepared
 from raypipe.stages.sorting.sizes import BLOCK, CLIP
 

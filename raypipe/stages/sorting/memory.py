@@ -1,27 +1,33 @@
 """How much memory sorting a channel needs at most."""
 
 from raypipe.config import SortSettings
-from raypipe.stages.sorting.sizes import BLOCK, CLIP, SAMPLED
+from raypipe.stages.sorting.sizes import BLOCK, CLIP, FEW_EVENTS
 
-BYTES_PER_EVENT = 120
-"""Times, labels, heights, and what sorting them by time needs."""
-BYTES_PER_SAMPLE_OF_BLOCK = 40
-COMPILER = 200 << 20
-"""numba and the kernels, in a process that has only numpy."""
-CHUNKS = 40
-CLIP_COPIES = 4
+CODE = 142 << 20
+"""numba, LLVM and the kernels' machine code, in a process that has imported numpy; half of it is shared between workers."""
+BYTES_PER_SAMPLE_OF_BLOCK = 24
+"""A block as it is read, as it is sorted, and what is left of it when templates are taken out."""
+BYTES_PER_EVENT = 52
+"""Times and labels before and after matching, and what the result holds: firings and heights."""
+BYTES_PER_CHUNK = 40
+CLIP_COPIES = 2
 
 
 def memory_needed(n_samples: int, settings: SortSettings | None = None) -> int:
-    """Give the bytes that `sort_channel` needs at most, above those of a process that has imported numpy.
+    """Give the bytes that `sort_channel` needs at most, above those of a process that has imported numpy and raypipe.config.
 
-    What grows with the length of the series are events, of which there is at most one in detect_interval samples.
-    What the series itself holds (a file's pages, an array) is not counted.
+    Counted are numba and the kernels, and scipy and spikeinterface where MountainSort 5 sorts; the result too. What the
+    series itself holds (an array, an open file) is not. Of a series that has fewer than `most_events` events less is
+    needed; it is not known before.
     """
     settings = settings or SortSettings()
-    events = n_samples // (settings.detect_interval + 1) + 1
+    events = min(most_events(n_samples, settings), n_samples // (settings.detect_interval + 1) + 1)
     blocks = min(BLOCK, n_samples) * BYTES_PER_SAMPLE_OF_BLOCK
-    noise = min(SAMPLED, n_samples) * 4 * 6
     clips = min(events, settings.max_clustered) * CLIP * 4 * CLIP_COPIES
-    chunks = n_samples // settings.mask_chunk_size * CHUNKS
-    return COMPILER + blocks + noise + clips + chunks + events * BYTES_PER_EVENT
+    chunks = n_samples // settings.mask_chunk_size * BYTES_PER_CHUNK
+    return CODE + blocks + clips + chunks + events * BYTES_PER_EVENT
+
+
+def most_events(n_samples: int, settings: SortSettings) -> int:
+    """Tell how many events of a series of `n_samples` are sorted at most."""
+    return max(FEW_EVENTS, int(settings.max_events_hz * n_samples / settings.samplerate))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kernels.sorting.isosplit import separation
 from raypipe.config import SortSettings
 from raypipe.stages.sorting.alignment import aligned
+from raypipe.stages.sorting.drift import course
 from raypipe.stages.sorting.events import evenly, middle
 from raypipe.stages.sorting.features import components
 from raypipe.stages.sorting.sizes import CLIP
@@ -36,6 +37,7 @@ class Joined:
 class _Group:
     members: list[int]
     clips: NDArray[np.float32]  # some, aligned on the group's event
+    when: NDArray[np.int64]  # which of all clips they were, in order of time
     size: int
 
     def template(self) -> NDArray[np.float64]:
@@ -60,12 +62,11 @@ def joined(clips: NDArray[np.float32], labels: NDArray[np.int64], count: int, se
         if _are_one(large, small, shift, settings):
             shifts[small.members] += shift
             share = min(1.0, MOST_CLIPS / (large.size + small.size))
-            parts = [
-                each.clips[evenly(len(each.clips), max(1, int(share * each.size)))]
-                for each in (large, _Group([], np.roll(small.clips, -shift, axis=1), small.size))
-            ]
-            groups[first] = _Group(large.members + small.members, np.concatenate(parts), large.size + small.size)
-            groups[second] = _Group([], small.clips[:0], 0)
+            some = [evenly(len(each.clips), max(1, int(share * each.size))) for each in (large, small)]
+            both = np.concatenate([large.clips[some[0]], np.roll(small.clips[some[1]], -shift, axis=1)])
+            when = np.concatenate([large.when[some[0]], small.when[some[1]]])
+            groups[first] = _Group(large.members + small.members, both, when, large.size + small.size)
+            groups[second] = _Group([], small.clips[:0], small.when[:0], 0)
             near = {pair: how for pair, how in near.items() if not {first, second} & set(pair)}
             near |= _near(groups, [first], settings)
     now = np.zeros(count, np.int64)
@@ -76,7 +77,8 @@ def joined(clips: NDArray[np.float32], labels: NDArray[np.int64], count: int, se
 
 
 def _group(clips: NDArray[np.float32], rows: NDArray[np.int64], label: int) -> _Group:
-    return _Group([label], clips[rows[evenly(len(rows), MOST_CLIPS)]], len(rows))
+    some = rows[evenly(len(rows), MOST_CLIPS)]
+    return _Group([label], clips[some], some, len(rows))
 
 
 def _near(
@@ -117,6 +119,36 @@ def _are_one(large: _Group, small: _Group, shift: int, settings: SortSettings) -
     common = large.template()[at - BEFORE : at + AFTER]
     first, second = aligned(large.clips, at, common, BEFORE), aligned(small.clips, at + shift, common, BEFORE)
     found = components(np.concatenate([first, second]), settings.num_features, 2 * MOST_CLIPS)
+    here, there = found.features(first), found.features(second)
+    if not _look_one(here, there, settings):
+        return False
+    steady = _without_drift(here, large.when, there, small.when) if settings.look_again else None
+    return steady is None or _look_one(*steady, settings)
+
+
+def _look_one(first: NDArray[np.float64], second: NDArray[np.float64], settings: SortSettings) -> bool:
     out = np.empty(2)
-    separation(found.features(first), found.features(second), out)
+    separation(first, second, out)
     return bool(out[0] < settings.isocut_threshold and out[1] < settings.merge_distance)
+
+
+def _without_drift(
+    first: NDArray[np.float64],
+    when_first: NDArray[np.int64],
+    second: NDArray[np.float64],
+    when_second: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Take out of features of two clusters the drift that both share; None if there is none.
+
+    Also None where the two fire at different times: what drift lies between them cannot be told from a difference.
+    """
+    spread = np.sqrt((when_first.var() + when_second.var()) / 2)
+    if abs(when_first.mean() - when_second.mean()) > spread:
+        return None
+    order = np.argsort(np.concatenate([when_first, when_second]), kind="stable")
+    moves = course(np.concatenate([first - first.mean(axis=0), second - second.mean(axis=0)])[order])
+    if moves is None:
+        return None
+    back = np.empty_like(moves)
+    back[order] = moves
+    return first - back[: len(first)], second - back[len(first) :]

@@ -129,7 +129,8 @@ def finished(
     heights = events.values_at(ready, times) if len(times) else np.empty(0, np.float32)
     heights *= np.float32(ready.noise_uv)
     firings = np.ones((3, len(times)))
-    firings[1:] = times, labels
+    firings[1] = times
+    firings[2] = labels
     firings[2] += 1
     return Sorting(
         firings=firings,

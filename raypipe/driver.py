@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from raypipe.actors import Finished, do_work, filter_actor, reader
 from raypipe.channels import Group, Output, Pass
 from raypipe.errors import NotBegun, WorkerLost
-from raypipe.events import Event, Note, PassProgressed, PassStarted, StageProgressed, WorkEnded, WorkStarted
+from raypipe.events import Event, Note, PassProgressed, PassStarted, WorkEnded, WorkStarted
 from raypipe.io.publish import temporary_name
 from raypipe.memory import Budget, in_gb
 from raypipe.outcome import Failure, Written, failure
@@ -130,11 +130,10 @@ class _Works:
                 self._end([Made.failure(task, _not_begun(task, self.lost)) for task in doomed])
                 rest = work.without(self.lost)
                 if rest.tasks:
-                    if rest.is_of_session:
-                        self.sink.emit(WorkStarted(rest.stage, rest.sessions))
+                    self.sink.emit(WorkStarted(rest.stage, rest.sessions, rest.channel))
                     self._begin(rest, attempt=0)
                 else:
-                    self._tell_progress(work)
+                    self._tell_end(work)
 
     def settle(self, session: str, written: Sequence[Written], failures: Sequence[Failure]) -> None:
         """Have files published and failures noted, and hand out what waited for them."""
@@ -166,16 +165,14 @@ class _Works:
                 return
             lost = _lost(f"the worker died {attempt + 1} times", work.memory, error)
             made = [Made.failure(task, lost) for task in work.tasks]
-        if work.is_of_session:
-            self.sink.emit(WorkEnded(work.stage, work.sessions))
+        self._tell_end(work)
         self._end(made)
-        self._tell_progress(work)
         self.dispatch()
 
-    def _tell_progress(self, work: Work) -> None:
+    def _tell_end(self, work: Work) -> None:
         self.ended[work.stage] += 1
-        if not work.is_of_session:
-            self.sink.emit(StageProgressed(work.stage, self.ended[work.stage], self.total[work.stage]))
+        ended, total = self.ended[work.stage], self.total[work.stage]
+        self.sink.emit(WorkEnded(work.stage, work.sessions, work.channel, ended, total))
 
     def _end(self, made: Sequence[Made]) -> None:
         for each in made:

@@ -50,25 +50,22 @@ class PassProgressed(Event, frozen=True):
 
 
 class WorkStarted(Event, frozen=True):
-    """A stage of whole sessions begins, beside whatever else is under way."""
+    """A stage of whole sessions, or of channels' objects, is handed out, beside whatever else is under way."""
 
     stage: str
     sessions: tuple[str, ...]
+    channel: int | None = None
 
 
 class WorkEnded(Event, frozen=True):
-    """A stage of whole sessions has come to its end, well or not."""
+    """A stage of whole sessions, or of channels' objects, has come to its end, well or not."""
 
     stage: str
     sessions: tuple[str, ...]
-
-
-class StageProgressed(Event, frozen=True):
-    """A stage of channels' objects has come to its end, well or not, for one more channel or the day."""
-
-    stage: str
-    ended: int
-    total: int
+    channel: int | None = None
+    ended: int = 1
+    """Works of the stage that have ended by now."""
+    total: int = 1
 
 
 class TaskDone(Event, frozen=True):

@@ -16,7 +16,6 @@ from raypipe.events import (
     Phase,
     RunEnded,
     RunStarted,
-    StageProgressed,
     TaskDone,
     TaskFailed,
     WorkEnded,
@@ -61,7 +60,7 @@ def as_json(event: Event) -> None:
 def plain(event: Event) -> None:
     """Print an event as a line of text; of tiles and channels every tenth part, of the outputs none."""
     match event:
-        case PassProgressed(tiles_done=done, tiles=total) | StageProgressed(ended=done, total=total):
+        case PassProgressed(tiles_done=done, tiles=total) | WorkEnded(ended=done, total=total):
             if done * 10 // total == (done - 1) * 10 // total:
                 return
     if line := _line(event):
@@ -95,12 +94,12 @@ def _line(event: Event) -> str:
             return event.text
         case PassStarted():
             return f"{event.session}: {event.channels} channels"
-        case WorkStarted():
+        case WorkStarted(channel=None):
             return f"{', '.join(event.sessions)}: {event.stage}"
+        case WorkEnded(channel=int()):
+            return f"{event.stage}: {event.ended} of {event.total}"
         case PassProgressed():
             return f"{event.session}: {event.seconds_of_recording:.0f} s of the recording filtered"
-        case StageProgressed():
-            return f"{event.stage}: {event.ended} of {event.total}"
         case Note():
             return f"{event.session}: {event.text}"
         case TaskFailed():
@@ -158,14 +157,18 @@ class _Bars:
                 self.progress.update(
                     bar, completed=event.tiles_done, count=f"{event.seconds_of_recording:.0f} s of data"
                 )
-            case WorkStarted():
+            case WorkStarted(channel=None):
                 self._bar(_line(event), None)
-            case WorkEnded():
-                self.progress.remove_task(self.bars.pop(f"{', '.join(event.sessions)}: {event.stage}"))
-            case StageProgressed():
+            case WorkEnded(channel=int()):
                 if event.stage not in self.bars:
                     self._bar(event.stage, event.total)
-                self.progress.update(self.bars[event.stage], completed=event.ended, count=f"{event.ended} of {event.total}")
+                self.progress.update(
+                    self.bars[event.stage], completed=event.ended, count=f"{event.ended} of {event.total}"
+                )
+            case WorkEnded():
+                name = f"{', '.join(event.sessions)}: {event.stage}"
+                if name in self.bars:  # what could not begin has none
+                    self.progress.remove_task(self.bars.pop(name))
             case TaskDone():
                 bar = self.bars["files on the disk"]
                 self.progress.advance(bar)

@@ -11,7 +11,7 @@ from raypipe.stages.sorting.series import JoinedSeries
 from raypipe.stages.sorting.sort import sort_channel
 from raypipe.stages.unit_pictures import units_image
 from raypipe.tasks import Task
-from raypipe.work import Made, Maker, folder_of, written
+from raypipe.work import Made, Maker, written
 
 
 def _mountain_batch(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
@@ -41,7 +41,7 @@ def _mountain_batch(tasks: Sequence[Task], config: Config, token: str) -> Iterat
             found.metrics,
             sessions,
             found.n_samples,
-            folder_of(tasks[0]),
+            _title(tasks[0]),
             noise_uv=found.noise_uv,
             refractory_ms=settings.refractory_ms,
             rate_hz=settings.samplerate,
@@ -50,6 +50,12 @@ def _mountain_batch(tasks: Sequence[Task], config: Config, token: str) -> Iterat
     }
     for number, task in enumerate(tasks):
         yield written(task, contents[task.output.name], () if number else found.notes, token)
+
+
+def _title(task: Task) -> str:
+    assert task.channel
+    day = task.session.output.parent
+    return f"{day.parent.name}/{day.name}, channel {task.channel.number}"
 
 
 MAKERS: Mapping[str, Maker] = {"mountain_batch": _mountain_batch}

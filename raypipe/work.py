@@ -45,6 +45,11 @@ class Work:
         return tuple(dict.fromkeys(task.session.name for task in self.tasks))
 
     @property
+    def channel(self) -> int | None:
+        """The channel that it is for."""
+        return number_of(self.tasks[0])
+
+    @property
     def is_of_session(self) -> bool:
         """Whether it is for whole sessions."""
         return self.tasks[0].stage.level == "session"

@@ -4,12 +4,16 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import raypipe
+from raypipe.events import Event
 from raypipe.io.nsx import read_nsx_header
+from raypipe.run import Report
 from raypipe.simulate import SimulateSettings, simulate_day
 
 # On CI the same cases every time: what is new is found where somebody looks.
@@ -24,6 +28,24 @@ SMALL = SimulateSettings(channels=(1, 2, 3, 9, 10, 33, 34, 35, 36, 65), seconds=
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A day with 10 channels on 3 arrays, 12.5 s of session01 and 4 s of sessioneye; not to be changed."""
     return simulate_day(tmp_path_factory.mktemp("simulated"), SMALL)
+
+
+@dataclass(frozen=True)
+class Processed:
+    """A day's outputs, and how the run went that made them."""
+
+    folder: Path
+    report: Report
+    events: list[Event]
+
+
+@pytest.fixture(scope="session")
+def processed(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Processed:
+    """The simulated day with everything that is made of it; not to be changed."""
+    out = tmp_path_factory.mktemp("processed")
+    events: list[Event] = []
+    report = raypipe.run_day(simulated, output=out, listeners=[events.append])
+    return Processed(out / "picasso" / "20181105", report, events)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from raypipe.config import Config, Resources
 from raypipe.events import Event, Note, PassProgressed, RunEnded, RunStarted, TaskDone
 from raypipe.io.nsx import raw_channels, read_frames, read_nsx_header
 from tests.compare import RIPPLE, datasets, high_pass, leftovers, lfp
+from tests.conftest import Processed
 
 SESSIONS = ("session01", "sessioneye")
 CHANNELS = (1, 2, 3, 9, 10, 33, 34, 35, 36, 65)
@@ -24,6 +25,11 @@ BEHAVIOURAL = (
     "sessioneye/eyelink_24d5.hkl",
     *(f"session01/{name}.hkl" for name in ("unity_71bf", "eyelink_24d5", "umaze_fd09")),
     *(f"session01/{name}" for name in ("unityfile_eyelink.csv", "binData.hdf", "maze.png")),
+)
+MOUNTAIN = (
+    "start_indices.csv",
+    *(f"output/{name}" for name in ("firings.mda", "templates.mda", "templates.hkl", "metrics.json")),
+    "units.png",
 )
 
 
@@ -35,34 +41,46 @@ def folder(day: Path, session: str, channel: int) -> Path:
     return day / session / f"array{array_of(channel):02d}" / f"channel{channel:03d}"
 
 
-@pytest.fixture(scope="module")
-def reference(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def reference(processed: Processed) -> Path:
     """The simulated day's outputs; not to be changed."""
-    out = tmp_path_factory.mktemp("reference")
-    events: list[Event] = []
-    report = raypipe.run_day(simulated, output=out, listeners=[events.append])
-    assert report.exit_code == 0
+    return processed.folder
+
+
+def test_a_run_tells_what_it_does(processed: Processed) -> None:
+    events = processed.events
+    assert processed.report.exit_code == 0
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunEnded)
-    assert (
-        sum(isinstance(event, TaskDone) for event in events)
-        == report.done
-        == 2 + 6 * len(CHANNELS) + len(BEHAVIOURAL) + 2
-    ), "of behaviour two are aligned"
+    made = [event.output for event in events if isinstance(event, TaskDone)]
+    aligned = {"session01/unity_71bf.hkl", "session01/eyelink_24d5.hkl"}
+    assert processed.report.done == len(made) == len(set(made)) + len(aligned)
+    assert set(made) == set(files_in(processed.folder)) - set(cells_in(processed.folder))
     progress = [event for event in events if isinstance(event, PassProgressed)]
     assert {event.session: event.seconds_of_recording for event in progress} == {"session01": 12.5, "sessioneye": 4.0}
-    return out / "picasso" / "20181105"
+
+
+def files_in(outputs: Path) -> list[str]:
+    """Return all files but raypipe's own, by their path in the day."""
+    found = [path.relative_to(outputs).as_posix() for path in outputs.rglob("*") if path.is_file()]
+    return [path for path in found if not path.startswith(".raypipe/")]
+
+
+def cells_in(outputs: Path) -> list[str]:
+    return [path for path in files_in(outputs) if "/cell" in path and not path.endswith("/cells.csv")]
 
 
 def test_every_object_is_there_and_nothing_else(reference: Path, simulated: Path) -> None:
-    expected = {f"{session}/rplparallel_d41d.hkl" for session in SESSIONS}
-    for session in SESSIONS:
-        for channel in CHANNELS:
-            for name in ("rplraw_d41d", "rpllfp_6eca", "rplhighpass_b59f"):
-                expected.add(str(folder(Path(), session, channel) / f"{name}.hkl"))
-    expected |= set(BEHAVIOURAL)
-    found = {str(path.relative_to(reference)) for path in reference.rglob("*") if path.is_file()}
-    assert {path for path in found if not path.startswith(".raypipe/")} == expected
+    expected = {f"{session}/rplparallel_d41d.hkl" for session in SESSIONS} | set(BEHAVIOURAL)
+    of_channels = ("rplraw_d41d", "rpllfp_6eca", "rplhighpass_b59f", "freqspectrum_9c80", "freqspectrum_660e")
+    for channel in CHANNELS:
+        for session in SESSIONS:
+            expected |= {str(folder(Path(), session, channel) / f"{name}.hkl") for name in of_channels}
+            expected.add(str(folder(Path(), session, channel) / "cells.csv"))
+        expected.add(str(folder(Path(), "session01", channel) / "waveform_ed79.hkl"))
+        expected |= {f"mountains/channel{channel:03d}/{name}" for name in MOUNTAIN}
+    expected |= {"freqspectrum_9c80.hkl", "freqspectrum_660e.hkl", "spectra_lfp.png", "spectra_highpass.png"}
+    assert set(files_in(reference)) - set(cells_in(reference)) == expected
     assert leftovers(reference) == []
     assert not list(simulated.rglob("*.hkl")), "--output leaves the recording's folder untouched"
     assert not (simulated / ".raypipe").exists()

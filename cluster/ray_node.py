@@ -59,19 +59,21 @@ class RayNode:
 def ray_node(options: list[str], folder: Path, spill: Path | None = None) -> Iterator[RayNode]:
     """Run `ray start` with `options`, temporary files in `folder`, and objects that memory does not hold in `spill`.
 
-    At the end all of it is ended and both folders are removed; `spill` is beside the others where it is None.
+    At the end all of it is ended, with whatever else this process began meanwhile, and both folders are removed. `spill`
+    is beside the others where it is None.
 
     Raises `RayNotStarted` with Ray's own words.
     """
     _adopt_orphans()
     _open_many_files()
+    others = _children()
     try:
         if spill:
             spill.mkdir(mode=0o700, exist_ok=True)
             options = [*options, f"--object-spilling-directory={spill}"]
         yield RayNode(_start([*options, f"--temp-dir={folder}"]))
     finally:
-        _end(psutil.Process().children(recursive=True))
+        _end(others)
         for each in (folder, spill):
             if each:
                 shutil.rmtree(each, ignore_errors=True)
@@ -145,7 +147,7 @@ def _options(share: Share, address: str) -> list[str]:
 
 
 def _start(options: list[str]) -> psutil.Process:
-    before = set(psutil.Process().children(recursive=True))
+    before = _children()
     command = [*_RAY, "start", *options]
     # A file and no pipe, which the daemons would keep open.
     with tempfile.TemporaryFile("w+") as said:
@@ -157,8 +159,7 @@ def _start(options: list[str]) -> psutil.Process:
             code = None
         said.seek(0)
         last = said.read().splitlines()[-_SAID_LINES:]
-    ours = [process for process in psutil.Process().children(recursive=True) if process not in before]
-    raylet = next((process for process in ours if _name(process) == "raylet"), None)
+    raylet = next((process for process in _children() - before if _name(process) == "raylet"), None)
     if code != 0 or raylet is None:
         why = f"ended with exit code {code}" if code is not None else f"took more than {_START_SECONDS:.0f} s"
         raise RayNotStarted(
@@ -168,20 +169,25 @@ def _start(options: list[str]) -> psutil.Process:
     return raylet
 
 
-def _end(processes: list[psutil.Process]) -> None:
+def _end(others: set[psutil.Process]) -> None:
     # The raylet goes by itself, and takes leave of the head. The rest has nothing to lose; told to go at the same time as
     # the raylet, the head's processes wait for each other.
+    processes = _children() - others
     raylets = [process for process in processes if _name(process) == "raylet"]
     for process in raylets:
         with suppress(psutil.Error):
             process.terminate()
     psutil.wait_procs(raylets, timeout=_GRACE_SECONDS)
     # Those that lost their parents meanwhile are this process's own now.
-    left = list({*processes, *psutil.Process().children(recursive=True)})
+    left = list(processes | _children() - others)
     for process in left:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(left, timeout=_GRACE_SECONDS)
+
+
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
 
 
 def _name(process: psutil.Process) -> str:

@@ -1,0 +1,34 @@
+"""Slurm's reasons in words; none is lost."""
+
+import pytest
+
+from cluster.reasons import in_words
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        ("PENDING", "Resources", "waits for nodes to become free"),
+        ("PENDING", "Priority", "come first"),
+        ("PENDING", "BeginTime", "two minutes"),
+        ("PENDING", "DependencyNeverSatisfied", "can never begin"),
+        ("PENDING", "ReqNodeNotAvail, UnavailableNodes:queue1-dy-1", "down, drained or reserved (UnavailableNodes:queue1-dy-1)"),
+        ("PENDING", "(PartitionDown)", "takes no jobs"),
+        ("PENDING", "NodeDown", "is down"),
+        ("PENDING", "launch failed requeued held", "could not be launched"),
+        ("PENDING", "JobHeldAdmin", "scontrol release"),
+        ("PENDING", "None", "has not looked at it yet"),
+        ("PENDING", "AssocGrpCPURunMinutesLimit", "a limit of its account holds it: AssocGrpCPURunMinutesLimit"),
+        ("PENDING", "QOSMaxGRESPerNode", "quality of service"),
+        ("PENDING", "SomethingNew", "SomethingNew (Slurm's word)"),
+        ("CONFIGURING", "None", "its node is booting"),
+        ("RUNNING", "None", "runs"),
+        ("FAILED", "NonZeroExitCode", "failed: ended with a non-zero exit code"),
+        ("OUT_OF_MEMORY", "OutOfMemory", "was killed for memory"),
+        ("SPECIAL_EXIT", "None", "special exit"),
+    ],
+)  # fmt: skip
+def test_in_words(state: str, reason: str, words: str) -> None:
+    said = in_words(state, reason)
+    assert words in said
+    assert said.count("was killed for memory") < 2

@@ -175,6 +175,10 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(ge=0, le=1, description="low clusters whose mean is more alike to noise's own shape are flagged as noise"),
     ] = 0.93
+    line_locking_limit: Annotated[
+        float,
+        Meta(ge=0, le=1, description="clusters that keep step with the mains more than this are flagged as noise"),
+    ] = 0.5
     isolation_limit: Annotated[
         float, Meta(ge=0, le=1, description="clusters less isolated are flagged as likely multi-unit")
     ] = 0.9

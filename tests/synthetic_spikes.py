@@ -6,6 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+TEST_SEEDS = range(100_000)
+TUNING_SEEDS = range(200_000, 300_000)
+"""What methods and settings are chosen on; no published figure and no test is of these."""
+BENCH_SEEDS = range(500_000, 600_000)
+
 RATE_HZ = 30_000
 NOISE_UV = 10.0
 BEFORE, AFTER = 40, 60
@@ -123,6 +128,40 @@ def random_pair(seed: int, seconds: float) -> Channel:
         add(samples, unit)
         units.append(unit)
     return Channel(samples, tuple(units))
+
+
+DISTURBANCES = ("noise", "coloured noise", "noise that comes and goes", "artefacts", "line noise", "line pulses")
+
+
+def disturbance(seed: int, kind: str, seconds: float) -> NDArray[np.float32]:
+    """Make a channel of one of DISTURBANCES, without any unit."""
+    random = np.random.default_rng((seed, 3))
+    n = int(seconds * RATE_HZ)
+    samples, t = band_noise(random, n), np.arange(n) / RATE_HZ
+    sections = signal.butter(2, (500, 7500), "bandpass", fs=RATE_HZ, output="sos")
+    if kind == "coloured noise":  # most power at low frequencies, as tissue has
+        pole = signal.butter(1, random.uniform(600, 2500), fs=RATE_HZ, output="sos")
+        samples = signal.sosfilt(pole, samples)
+        samples *= NOISE_UV / samples.std()
+    elif kind == "noise that comes and goes":
+        samples *= np.exp(0.3 * np.sin(2 * np.pi * t * random.uniform(0.02, 0.2)))
+    elif kind == "artefacts":  # stretches of 5 to 50 ms of any size, some beginning with a step
+        extra = np.zeros(n)
+        for start in random.integers(0, n - 2000, int(seconds / 2)).tolist():
+            size, length = NOISE_UV * np.exp(random.uniform(1.5, 6)), int(random.integers(150, 1500))
+            fall = np.exp(-np.arange(length) / length * 4)
+            extra[start : start + length] += size * fall * (random.normal(size=length) if random.random() < 0.6 else 1)
+        samples += signal.sosfilt(sections, extra)
+    elif kind == "line noise":  # what is left of a distorted 50 Hz above 500 Hz
+        for harmonic in range(10, 40):
+            size = NOISE_UV * random.uniform(0, 12) / harmonic
+            samples += size * np.sin(2 * np.pi * 50 * harmonic * t + random.uniform(0, 2 * np.pi))
+    elif kind == "line pulses":  # of a dimmer: twice a period
+        pulses = np.zeros(n)
+        pulses[(np.arange(int(seconds * 100)) * 300.0 + random.uniform(0, 300)).astype(np.int64) % n] = 1
+        pulses = signal.sosfilt(sections, pulses)
+        samples += pulses * (NOISE_UV * random.uniform(4, 30) / np.abs(pulses).max())
+    return samples.astype(np.float32)
 
 
 def distance(a: SimulatedUnit, b: SimulatedUnit) -> float:

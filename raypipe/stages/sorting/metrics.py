@@ -19,6 +19,10 @@ PCA_CLIPS = 2000
 NEAR_THRESHOLD = 1.2
 """Events of noise are little above detect_threshold: their mean peak is less than this times it."""
 
+MAINS_HZ = (50.0, 60.0, 100.0, 120.0)
+"""The mains' frequencies, and twice those: interference comes once or twice a period."""
+LINE_INTERVALS = 50
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -81,6 +85,23 @@ def isolation(mine: NDArray[np.float32], other: NDArray[np.float32], settings: S
     return 1.0 - _mixing(np.concatenate([_core(mine)[:count], _core(other)[:count]]), count, settings)
 
 
+def line_locking(times: NDArray[np.int64], rate_hz: float) -> float:
+    """Tell whether events (E,), rising, keep step with the mains: 1 wholly, about 0 not at all.
+
+    The mean cosine of intervals as phases of the mains: their step from one event to the next is kept even when the mains'
+    frequency wanders. Intervals shorter than a period, which bursts have, do not count.
+    """
+    intervals = np.diff(times) / rate_hz
+    locked = 0.0
+    for frequency in MAINS_HZ:
+        longer = intervals[intervals > 0.9 / min(MAINS_HZ)]
+        if len(longer) < LINE_INTERVALS and len(intervals) >= LINE_INTERVALS:
+            longer = intervals[intervals > 0.9 / frequency]
+        if len(longer) >= LINE_INTERVALS:
+            locked = max(locked, float(np.cos(2 * np.pi * frequency * longer).mean()))
+    return locked
+
+
 def _mixing(clips: NDArray[np.float32], first: int, settings: SortSettings) -> float:
     points = components(clips, settings.num_features, PCA_CLIPS).features(clips)
     return float(overlap(points, first, NEIGHBOURS))
@@ -120,6 +141,8 @@ def cluster_metrics(
         violations = float(np.mean(intervals < settings.refractory_ms * rate / 1000)) if len(intervals) else 0.0
         peak_snr = float(np.abs(templates[k]).max())
         alike = noise_likeness(some, noise, settings)
+        locked = line_locking(mine, rate)
+        is_noise = alike.is_noise or locked > settings.line_locking_limit
         alone = 1.0 if worst is None else isolated[worst]
         metrics = {
             "num_events": len(mine),
@@ -132,8 +155,9 @@ def cluster_metrics(
             "noise_overlap": alike.overlap,
             "peak_snr": peak_snr,
             "isi_violations": violations,
-            "is_noise": alike.is_noise,
-            "is_likely_multi_unit": not alike.is_noise
+            "line_locking": locked,
+            "is_noise": is_noise,
+            "is_likely_multi_unit": not is_noise
             and (alone < settings.isolation_limit or violations > settings.violation_limit),
         }
         rows.append({"label": k + 1, "metrics": metrics})

@@ -63,8 +63,7 @@ def _workers(run: Path, name: str, job: int, in_this_job: int) -> Iterator[None]
     finally:
         forget(run)  # whoever looks for the head now is too late
         if steps:
-            steps.terminate()
-            steps.wait()
+            _end_step(steps, job)
         else:
             # Slurm kills a cancelled job after KillWait, half a minute usually: no time to wait for others.
             end_workers(name, job, 0.0 if terminated else _WORKERS_SECONDS)
@@ -77,6 +76,17 @@ def _step(run: Path, name: str, job: int, nodes: int) -> list[str]:
     step = [f"--nodes={nodes}", f"--ntasks={nodes}", "--relative=1", "--cpu-bind=none", "--kill-on-bad-exit=0"]
     program = [sys.executable, "-P", "-m", "cluster.worker", f"--run={run}", f"--name={name}", f"--head={job}", *where]
     return ["srun", *step, *program]
+
+
+def _end_step(steps: subprocess.Popen[bytes], job: int) -> None:
+    """Tell the workers of this job to go; srun itself, told so, would kill them before they have cleaned up."""
+    try:
+        slurm.terminate_step(job, 0)
+        steps.wait(timeout=_GRACE_SECONDS)
+    except (ClusterError, subprocess.TimeoutExpired) as error:
+        log.warning("the workers do not go by themselves: %s", error)
+        steps.terminate()
+        steps.wait()
 
 
 def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> int:

@@ -53,17 +53,18 @@ def job_memory(environment: Mapping[str, str], node: Node | None, *, cpus: int, 
 def divide(memory: int, *, cpus: int, shared_memory: int, driver: bool = False) -> Share:
     """Divide a job's `memory` (bytes) between Ray's processes, the object store and tasks.
 
-    The store is a fifth, as far as `shared_memory` (bytes free in /dev/shm) goes. With `driver`, one runs on this node.
+    The store is a fifth, as far as `shared_memory` (bytes free in /dev/shm) and one small task let it be. With `driver`, one runs on this node.
     Raises `NodeTooSmall` with both numbers.
     """
-    store = max(_SMALLEST_STORE, int(min(_STORE_OF_MEMORY * memory, _STORE_OF_SHM * shared_memory)))
     services = (RAY_SERVICES_MB + (DRIVER_MB if driver else 0)) * MB
     least = services + _SMALLEST_STORE + _SMALLEST_TASK
-    if memory - store - services < _SMALLEST_TASK:
+    if memory < least:
         raise NodeTooSmall(
             f"the job has {memory // MB} MB on this node, and Ray with one small task needs {least // MB} MB or more",
             hint="give the job more memory, or more CPUs where memory goes with them",
         )
+    store = int(min(_STORE_OF_MEMORY * memory, _STORE_OF_SHM * shared_memory, memory - services - _SMALLEST_TASK))
+    store = max(_SMALLEST_STORE, store)
     return Share(cpus, memory - store - services, store)
 
 

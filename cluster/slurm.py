@@ -146,6 +146,15 @@ def cancel(ids: Sequence[int | str]) -> None:
             raise
 
 
+def terminate_step(job: int, step: int) -> None:
+    """Send SIGTERM to all tasks of a job's step; one that ended before is no error."""
+    try:
+        run("scancel", "--signal=TERM", f"{job}.{step}")
+    except SlurmRefused as error:
+        if not _GONE.search(error.message):
+            raise
+
+
 def outcome(job: int | str) -> Outcome | None:
     """Return how a job ended or stands; None if Slurm has forgotten it."""
     try:

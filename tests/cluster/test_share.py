@@ -40,17 +40,17 @@ def test_a_node_is_divided() -> None:
     assert divide(4000 * MB, cpus=2, shared_memory=2000 * MB, driver=True) == Share(2, 2000 * MB, 800 * MB)
 
 
-@given(st.integers(1000, 1_000_000), st.integers(0, 500_000), st.booleans())
+@given(st.integers(800, 1_000_000), st.integers(0, 500_000), st.booleans())
 def test_nothing_is_handed_out_twice(memory_mb: int, shm_mb: int, driver: bool) -> None:
     services = 1200 if driver else 700
-    if memory_mb - services - max(80, min(memory_mb * 0.2, shm_mb * 0.9)) < 100:
-        with pytest.raises(NodeTooSmall, match=str(memory_mb)):
+    if memory_mb < services + 180:
+        with pytest.raises(NodeTooSmall, match=f"{memory_mb} MB .* {services + 180} MB"):
             divide(memory_mb * MB, cpus=1, shared_memory=shm_mb * MB, driver=driver)
         return
     share = divide(memory_mb * MB, cpus=1, shared_memory=shm_mb * MB, driver=driver)
     assert share.memory + share.object_store + services * MB == memory_mb * MB
     assert share.memory >= 100 * MB
-    assert 80 * MB <= share.object_store <= max(80 * MB, 0.9 * shm_mb * MB)
+    assert 80 * MB <= share.object_store <= max(80 * MB, min(0.9 * shm_mb, 0.2 * memory_mb) * MB)
 
 
 def test_two_heads_on_a_node_do_not_meet() -> None:

@@ -1,0 +1,55 @@
+"""Submits one run on the Slurm where this is called, waits until it is over, and prints what became of it as JSON.
+
+python -m tests.cluster.one_run FOLDER elastic|fixed|cancelled NODES DRIVER...
+"""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from cluster import slurm
+from cluster.jobs import JobSettings, finalize_job, fixed_job, head_job, worker_job
+
+_LIMIT_SECONDS = 240.0
+
+
+def main(folder: Path, how: str, nodes: int, driver: list[str]) -> None:
+    settings = JobSettings(
+        name="pipe2", logs=folder, walltime="10", python=sys.executable, head_memory_mb=2000, memory_mb=2000
+    )
+    run = folder / "run"
+    run.mkdir()
+    if how == "fixed":
+        ids = [slurm.submit(fixed_job(settings, run, nodes, driver))]
+    else:
+        head = slurm.submit(head_job(settings, run, driver))
+        workers = slurm.submit(worker_job(settings, run, head, nodes - 1))
+        finish = [sys.executable, "-c", "print('finished')"]
+        ids = [head, workers, slurm.submit(finalize_job(settings, run, head, finish))]
+    token = ""
+    end = time.monotonic() + _LIMIT_SECONDS
+    while any(not job.over for job in slurm.jobs(ids, ended=True)) and time.monotonic() < end:
+        if (run / "address").exists() and not token:
+            token = oct((run / "token").stat().st_mode)
+        if how == "cancelled" and (folder / "begun").exists():
+            slurm.cancel(ids[:1])
+        time.sleep(0.5)
+    jobs = slurm.jobs(ids, ended=True)
+    outcomes = [slurm.outcome(number) for number in ids]
+    sys.stdout.write(
+        json.dumps(
+            {
+                "ids": ids,
+                "jobs": [asdict(job) for job in jobs],
+                "outcomes": [asdict(outcome) for outcome in outcomes if outcome],
+                "token": token,
+                "left": [path.name for path in run.iterdir()],
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:])

@@ -65,7 +65,7 @@ def main() -> None:
     if options.length:
         print(json.dumps(length(options.length)))
         return
-    short, long, pairs, empty, seconds = (6, 1, 20, 2, 600) if options.quick else (60, 18, 200, 20, 5000)
+    short, long, pairs, empty, seconds = (6, 1, 20, 2, 600) if options.quick else (40, 16, 120, 10, 5000)
     for settings in SORTERS.values():
         sort_channel(ArraySeries(random_channel(BENCH_SEEDS[0], 10).samples), settings)  # compiles
     rows: dict[str, Any] = truth(BENCH_SEEDS[1000 : 1000 + short], 60)

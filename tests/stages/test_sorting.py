@@ -5,27 +5,35 @@ import numpy as np
 import pytest
 
 from raypipe.config import SortSettings
-from raypipe.stages.sorting import events, series
+from raypipe.stages.sorting import events, memory, series
 from raypipe.stages.sorting.clusters import clustered
+from raypipe.stages.sorting.matching import bank, compounds
 from raypipe.stages.sorting.merging import joined
+from raypipe.stages.sorting.metrics import line_locking
 from raypipe.stages.sorting.series import ArraySeries, prepared
 from raypipe.stages.sorting.sizes import CLIP
 from raypipe.stages.sorting.sort import sort_channel
 from tests.synthetic_spikes import (
+    BENCH_SEEDS,
+    DISTURBANCES,
     NOISE_UV,
     RATE_HZ,
+    TEST_SEEDS,
+    TUNING_SEEDS,
     Channel,
     SimulatedUnit,
     add,
     band_noise,
     distance,
+    disturbance,
+    poisson_times,
     random_pair,
     score,
     simulate,
     unit_of,
 )
 
-PLAIN = SortSettings(noise="std", merge=False, match=False)
+PLAIN = SortSettings(noise="std", look_again=False, merge=False, match=False)
 TWO = simulate(11, 30, (14.0, 8.0), positive=(False, True))
 
 
@@ -33,8 +41,19 @@ def sort(samples, **changes):
     return sort_channel(ArraySeries(np.asarray(samples, np.float32)), SortSettings(**changes))
 
 
+def sort_few(samples):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "FEW_EVENTS", 10)
+        return sort(samples, match=False, max_events_hz=100.0)
+
+
 def scores(channel, sorting):
     return score(channel.units, sorting.firings[1], sorting.firings[2].astype(np.int64))
+
+
+def test_seeds_of_tests_tuning_and_bench_are_apart():
+    tests, tuning, bench = (set(each) for each in (TEST_SEEDS, TUNING_SEEDS, BENCH_SEEDS))
+    assert not tests & tuning | tests & bench | tuning & bench
 
 
 @pytest.mark.parametrize(
@@ -104,6 +123,73 @@ def test_two_units_that_cannot_be_told_apart_are_flagged_as_multi_unit():
     assert first["isi_violations"] > 0.2
     assert first["is_likely_multi_unit"]
     assert not sort(channel.samples).metrics["clusters"][0]["metrics"]["is_likely_multi_unit"]
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+def test_what_is_no_unit_is_flagged(kind):
+    clusters = sort(disturbance(83, kind, 60)).metrics["clusters"]
+    assert all(each["metrics"]["is_noise"] or each["metrics"]["is_likely_multi_unit"] for each in clusters)
+
+
+def test_in_step_with_the_mains():
+    random, rate = np.random.default_rng(84), 30_000.0
+    wander = np.cumsum(1 + 0.001 * np.sin(np.arange(3000) / 300))
+    for period in (600, 500, 300, 250):
+        steady = (wander * period + random.normal(0, 5, 3000)).astype(np.int64)
+        assert line_locking(steady, rate) > 0.9
+        assert line_locking(steady[random.random(3000) < 0.3], rate) > 0.9
+    spikes = np.cumsum(random.exponential(2000, 1000) + 90).astype(np.int64)
+    assert line_locking(spikes, rate) < 0.25
+    bursts = np.sort(np.concatenate([spikes + 120 * k for k in range(4)]))
+    assert line_locking(bursts, rate) < 0.25
+    assert line_locking(steady[:40], rate) == 0
+
+
+def test_a_tall_unit_that_fires_often_is_no_compound():
+    # Clips of the first look as the sum of the other two, but it fires far oftener than they meet.
+    channel = simulate(85, 60, (18.0, 9.0, 9.0))
+    sizes = np.array([250, 600, 600])
+    t = np.arange(-74.0, 76.0)
+    wave = [each.snr * each.waveform(t) for each in channel.units]
+    random = np.random.default_rng(86)
+    groups = [
+        ((random.normal(size=(count, 150)) + w).astype(np.float32), np.zeros(count, np.int64))
+        for count, w in zip(sizes, (wave[1] + np.roll(wave[2], 9), wave[1], wave[2]), strict=True)
+    ]
+    found = bank(groups, random.normal(size=(500, 150)).astype(np.float32), SortSettings())
+    few, many = 600 * 60, 60 * 30_000  # samples in which 600 and 600 spikes lie
+    assert compounds(groups, sizes, found, few, SortSettings()).tolist() == [True, False, False]
+    assert not compounds(groups, sizes, found, many, SortSettings()).any()
+
+
+@pytest.mark.parametrize("seed", [87, 88])
+def test_similar_units_that_drift_alike_are_told_apart(seed):
+    random, rate = np.random.default_rng(seed), 10.0
+    shape = (3.5, 0.35, 9.5, 6.0, 0.1)
+    other = (3.5, 0.30, 9.5, 6.5, 0.1)
+    samples = band_noise(random, 60 * RATE_HZ)
+    units = tuple(
+        SimulatedUnit(snr, False, rate, 0.25, form, poisson_times(random, rate, 60))
+        for snr, form in ((14.0, shape), (11.0, other))
+    )
+    for unit in units:
+        add(samples, unit)
+    truth = Channel(samples, units)
+    assert min(min(each.recall, each.precision) for each in scores(truth, sort(samples))) > 0.9
+    assert min(each.precision for each in scores(truth, sort(samples, look_again=False))) < 0.7
+
+
+def test_of_too_many_events_the_highest_are_sorted():
+    random = np.random.default_rng(89)
+    samples = band_noise(random, 10 * RATE_HZ)
+    heights = random.uniform(100, 300, len(samples[50::100]))
+    samples[50::100] += heights.astype(np.float32)
+    all_of_them = sort(samples, match=False)
+    few = sort_few(samples)
+    assert all_of_them.notes == ()
+    assert any("more than 100 events per second" in note for note in few.notes)
+    assert 500 < few.firings.shape[1] <= 1000
+    assert few.heights.min() > np.median(all_of_them.heights) - 1
 
 
 def test_overlapping_spikes_are_found_by_matching():

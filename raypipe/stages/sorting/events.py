@@ -30,7 +30,7 @@ def detected(prepared: Prepared, settings: SortSettings) -> tuple[NDArray[np.int
         count = detect(samples, threshold, halo, settings.detect_sign, halo, last, out)
         times.append(out[:count] + (start - halo))
         heights.append(np.abs(samples[out[:count]]))
-        if sum(map(len, times)) > most:
+        while sum(map(len, times)) > most:
             # An event is the highest of its neighbourhood, whatever the threshold: a higher one leaves the higher ones.
             threshold = float(np.median(np.concatenate(heights)))
             times = [each[high > threshold] for each, high in zip(times, heights, strict=True)]

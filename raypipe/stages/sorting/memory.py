@@ -1,7 +1,7 @@
 """How much memory sorting a channel needs at most."""
 
 from raypipe.config import SortSettings
-from raypipe.stages.sorting.sizes import BLOCK, CLIP, FEW_EVENTS
+from raypipe.stages.sorting.sizes import BLOCK, CLIP, FEW_EVENTS, TRAINING_SECONDS
 
 CODE = 142 << 20
 """numba, LLVM and the kernels' machine code, in a process that has imported numpy; half of it is shared between workers."""
@@ -11,6 +11,9 @@ BYTES_PER_EVENT = 52
 """Times and labels before and after matching, and what the result holds: firings and heights."""
 BYTES_PER_CHUNK = 40
 CLIP_COPIES = 2
+MOUNTAINSORT5 = 135 << 20
+"""spikeinterface, scipy and scikit-learn, above CODE."""
+BYTES_PER_TRAINING_SAMPLE, BYTES_PER_TRAINING_EVENT = 8, 3000
 
 
 def memory_needed(n_samples: int, settings: SortSettings | None = None) -> int:
@@ -25,7 +28,12 @@ def memory_needed(n_samples: int, settings: SortSettings | None = None) -> int:
     blocks = min(BLOCK, n_samples) * BYTES_PER_SAMPLE_OF_BLOCK
     clips = min(events, settings.max_clustered) * CLIP * 4 * CLIP_COPIES
     chunks = n_samples // settings.mask_chunk_size * BYTES_PER_CHUNK
-    return CODE + blocks + clips + chunks + events * BYTES_PER_EVENT
+    needed = CODE + blocks + clips + chunks + events * BYTES_PER_EVENT
+    if settings.sorter == "mountainsort5":
+        training = min(n_samples, int(TRAINING_SECONDS * settings.samplerate))
+        learnt = min(most_events(training, settings), events)
+        needed += MOUNTAINSORT5 + training * BYTES_PER_TRAINING_SAMPLE + learnt * BYTES_PER_TRAINING_EVENT
+    return needed
 
 
 def most_events(n_samples: int, settings: SortSettings) -> int:

@@ -12,9 +12,9 @@ from raypipe.config import SortSettings
 from raypipe.errors import UsageError
 from raypipe.stages.sorting import events
 from raypipe.stages.sorting.series import Prepared, Series, prepared
+from raypipe.stages.sorting.sizes import TRAINING_SECONDS
 from raypipe.stages.sorting.sort import Sorting, finished
 
-TRAINING_SECONDS = 600.0
 CHUNK_SECONDS = 100.0
 SNIPPET = 20
 """Samples of a clip before and after its event; MountainSort 5's own."""
@@ -23,7 +23,7 @@ SNIPPET = 20
 def sort_channel(series: Series, settings: SortSettings) -> Sorting:
     """Sort a series in uV with MountainSort 5, after our masking and division by the noise.
 
-    detect_sign, detect_threshold and num_features are taken from the settings; all else is MountainSort 5's. Of a series
+    detect_sign, detect_threshold (with max_events_hz) and num_features are taken from the settings; all else is MountainSort 5's. Of a series
     of more than 600 s, 600 s evenly taken teach the classifier.
 
     Raises UsageError when mountainsort5 or spikeinterface is not installed.
@@ -38,15 +38,18 @@ def sort_channel(series: Series, settings: SortSettings) -> Sorting:
         ) from error
     ready = prepared(series, settings)
     # It does not know series without events, or clusters too small for their components.
-    if ready.noise_uv == 0 or len(events.detected(ready, settings)[0]) < 2 * settings.min_cluster_size:
+    if ready.noise_uv == 0:
+        return finished(ready, np.empty(0, np.int64), np.empty(0, np.int32), 0, settings)
+    found, threshold = events.detected(ready, settings)
+    if len(found) < 2 * settings.min_cluster_size:
         return finished(ready, np.empty(0, np.int64), np.empty(0, np.int32), 0, settings)
     parameters = mountainsort5.Scheme2SortingParameters(
         phase1_detect_channel_radius=None,
         detect_channel_radius=None,
-        phase1_detect_threshold=settings.detect_threshold,
+        phase1_detect_threshold=threshold,
         phase1_npca_per_subdivision=settings.num_features,
         detect_sign=settings.detect_sign,
-        detect_threshold=settings.detect_threshold,
+        detect_threshold=threshold,
         snippet_T1=SNIPPET,
         snippet_T2=SNIPPET,
         training_duration_sec=TRAINING_SECONDS if series.n_samples > TRAINING_SECONDS * settings.samplerate else None,

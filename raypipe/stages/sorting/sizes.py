@@ -10,3 +10,5 @@ FEW_EVENTS = 100_000
 """So many events are sorted however short the series."""
 MEASURED = 20_000
 """Clips of all clusters together that metrics look at."""
+TRAINING_SECONDS = 600.0
+"""Of a longer series MountainSort 5 learns from so much."""

@@ -95,7 +95,7 @@ exit 1
 def _node(layout: Layout) -> str:
     """`node NODE`: first process of a node; lives on when slurmd dies, as a real node would."""
     at = layout.directory
-    cases = (f"    {name}) link=veth{i} address={it} ;;" for i, (name, it) in enumerate(layout.addresses.items(), 1))
+    cases = (f"    {name}) address={it} ;;" for name, it in layout.addresses.items())
     addresses = "\n".join(cases)
     return f"""\
 #!/bin/sh
@@ -106,11 +106,8 @@ esac
 at={at}/nodes/$1
 read -r pid _ </proc/self/stat # /proc is still the head's: our number as the head sees it
 hostname "$1"
-# one end of the cable goes to the bridge in the head's network, the other comes to this one; a node that crashed a
-# moment ago may still hold the cable
-nsenter --net=/proc/1/ns/net ip link delete "$link" 2>/dev/null || true
-nsenter --net=/proc/1/ns/net ip link add "$link" type veth peer name eth0 netns 1
-nsenter --net=/proc/1/ns/net ip link set "$link" master nodes up
+# one end of the cable goes to the bridge in the head's network, the other comes to this one
+nsenter --net=/proc/1/ns/net ip link add name veth%d master nodes up type veth peer name eth0 netns 1
 mount -t proc proc /proc
 mount -t tmpfs -o size={layout.shm_mb}m,mode=1777 tmpfs /dev/shm
 {_own_tmp(layout)}

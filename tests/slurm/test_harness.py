@@ -88,6 +88,16 @@ def test_without_root_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None
     assert obstacle() == "a Slurm of namespaces needs root"
 
 
+def test_what_is_about_another_slurm_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_JOB_ID", "SBATCH_PARTITION", "SRUN_CPUS_PER_TASK", "TMPDIR", "SLURM_CONF", "SLURMISH"):
+        monkeypatch.setenv(name, "other")
+    cluster = SlurmCluster()
+    cluster.stop()
+    found = {name: value for name, value in cluster.environment.items() if value == "other"}
+    assert found == {"SLURMISH": "other"}
+    assert cluster.environment["SLURM_CONF"] == str(cluster.layout.directory / "slurm.conf")
+
+
 @pytest.mark.slurm
 def test_without_programs_or_packages_there_is_a_reason(
     slurm_runs: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -324,7 +334,9 @@ def test_of_a_cluster_nothing_stays_however_its_owner_ends(
     command = [sys.executable, "-c", OWNER.format(ending=f"sys.stdin.readline(); {ending}")]
     pipe = subprocess.PIPE
     before = namespaces()
-    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as owner:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as owner:
         assert owner.stdin is not None
         assert owner.stdout is not None
         directory, token = owner.stdout.readline().split()
@@ -336,7 +348,7 @@ def test_of_a_cluster_nothing_stays_however_its_owner_ends(
         owner.stdin.write("\n")
         owner.stdin.flush()
         if sent is not None:
-            owner.send_signal(sent)
+            os.killpg(owner.pid, sent)  # all that a terminal would send it to
     assert there.keys() - {"cgroups"} == {"processes", "directory"}  # no mount, no link
     assert ("cgroups" in there) == memory_cgroups()
     assert len(ours) == 3 * 5  # the head's and two nodes'

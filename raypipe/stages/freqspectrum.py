@@ -13,8 +13,7 @@ from raypipe.io.objects import base_fields
 
 LFP_ARGUMENTS = {"loadHighPass": False, "loadRaw": False, "pointsPerWindow": 2000}
 HIGH_PASS_ARGUMENTS = {"loadHighPass": True, "loadRaw": False, "pointsPerWindow": 3000}
-RAW_ARGUMENTS = {"loadHighPass": False, "loadRaw": True, "pointsPerWindow": 2000}
-"""PyHipp's, spelled and ordered as PyHipp hashes them: 9c80, 660e and b98e."""
+"""PyHipp's, spelled and ordered as PyHipp hashes them: 9c80 and 660e."""
 
 NOT_OF_A_DAY = ("*eye*", "*mountains*")
 """Folders (patterns for their path from the session downwards) that PyHipp leaves out of the day's spectra."""
@@ -44,13 +43,6 @@ class Spectrum:
     freq: NDArray[np.float64]
     magnitude: NDArray[np.float64]
     magstderr: NDArray[np.float64]
-
-
-def source_stage(arguments: Mapping[str, Any]) -> str:
-    """Name the stage whose object the spectrum is of; loadHighPass goes before loadRaw, as in PyHipp."""
-    if arguments["loadHighPass"]:
-        return "rplhighpass"
-    return "rplsplit" if arguments["loadRaw"] else "rpllfp"
 
 
 def spectrum_bytes(points_per_window: int) -> int:

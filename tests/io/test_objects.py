@@ -217,6 +217,29 @@ def test_load_refuses_a_cut_file(tmp_path: Path) -> None:
         load_object(path)
 
 
+def test_an_object_that_is_referred_to(tmp_path: Path) -> None:
+    """hickle writes what it has met before, a list or a text, as a reference to the first."""
+    path, text = tmp_path / "object.hkl", "Butterworth"
+    shared = [1, text, None]
+    hickle.dump({"a": shared, "b": {"c": shared}, "d": text, "e": np.array(["µV", "s"])}, path)
+    with h5py.File(path) as file:
+        assert h5py.check_ref_dtype(file['data/"b"/"c"'].dtype) and h5py.check_ref_dtype(file['data/"d"'].dtype)
+    assert load_object(path).pop("e").tolist() == ["µV", "s"]
+    assert load_object(path) | {"e": 0} == {"a": [1, text, None], "b": {"c": [1, text, None]}, "d": text, "e": 0}
+
+
+def test_texts_however_hdf5_keeps_them(tmp_path: Path) -> None:
+    path = tmp_path / "object.hkl"
+    save_object(path, {"x": "abc", "y": 1})
+    for stored in (np.bytes_(b"abc"), np.array([[b"ab", b"c"]], "S2"), np.frombuffer(b"abc", np.uint8), "abc"):
+        with h5py.File(path, "r+") as file:
+            marks = dict(file['data/"x"'].attrs)
+            del file['data/"x"']
+            file['data/"x"'] = stored
+            file['data/"x"'].attrs.update(marks)
+        assert load_object(path)["x"].replace("\0", "") == "abc"
+
+
 def _no_type(file: h5py.File) -> None:
     del file["data"].attrs["type"]
 
@@ -237,7 +260,35 @@ def _dangling_type(file: h5py.File) -> None:
     del file["hickle_types_table"]
 
 
-@pytest.mark.parametrize("damage", [_no_type, _wrong_type, _no_place, _odd_name, _dangling_type])
+def _type_outside_the_table(file: h5py.File) -> None:
+    file['data/"x"'].attrs["type"] = file["data"].ref
+
+
+def _empty_type(file: h5py.File) -> None:
+    file['data/"x"'].attrs["type"] = h5py.Empty(h5py.ref_dtype)
+
+
+def _kind_outside_the_table(file: h5py.File) -> None:
+    file[file['data/"x"'].attrs["type"]].attrs["base_type"] = file["data"].ref
+
+
+def _list_in_itself(file: h5py.File) -> None:
+    file['data/"y"/data2'] = file['data/"y"']
+
+
+def _reference_to_itself(file: h5py.File) -> None:
+    del file['data/"y"/data1']
+    node = file.create_dataset('data/"y"/data1', (), h5py.ref_dtype)
+    node[()] = node.ref
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(_no_type, _wrong_type, _no_place, _odd_name, _dangling_type, _type_outside_the_table, _empty_type),
+        *(_kind_outside_the_table, _list_in_itself, _reference_to_itself),
+    ],
+)
 def test_load_refuses_a_damaged_tree(tmp_path: Path, damage: Any) -> None:
     path = tmp_path / "object.hkl"
     save_object(path, {"x": 1, "y": [1, "a"]})

@@ -238,6 +238,11 @@ def test_texts_however_hdf5_keeps_them(tmp_path: Path) -> None:
             file['data/"x"'] = stored
             file['data/"x"'].attrs.update(marks)
         assert load_object(path)["x"].replace("\0", "") == "abc"
+    with h5py.File(path, "r+") as file:
+        del file['data/"x"']
+        file['data/"x"'] = h5py.Empty("S1")
+        file['data/"x"'].attrs.update(marks)
+    assert load_object(path)["x"] == ""
 
 
 def _no_type(file: h5py.File) -> None:

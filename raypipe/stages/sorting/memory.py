@@ -5,6 +5,8 @@ from raypipe.stages.sorting.sizes import BLOCK, CLIP, FEW_EVENTS, TRAINING_SECON
 
 CODE = 142 << 20
 """numba, LLVM and the kernels' machine code, in a process that has imported numpy; half of it is shared between workers."""
+COMPILING = 130 << 20
+"""More, in a process that compiles the kernels."""
 BYTES_PER_SAMPLE_OF_BLOCK = 24
 """A block as it is read, as it is sorted, and what is left of it when templates are taken out."""
 BYTES_PER_EVENT = 52
@@ -20,8 +22,8 @@ def memory_needed(n_samples: int, settings: SortSettings | None = None) -> int:
     """Give the bytes that `sort_channel` needs at most, above those of a process that has imported numpy and raypipe.config.
 
     Counted are numba and the kernels, and scipy and spikeinterface where MountainSort 5 sorts; the result too. What the
-    series itself holds (an array, an open file) is not. Of a series that has fewer than `most_events` events less is
-    needed; it is not known before.
+    series itself holds (an array, an open file) is not, nor what compiling the kernels takes (COMPILING more): `warm` does
+    that once, before. Of a series that has fewer than `most_events` events less is needed; it is not known before.
     """
     settings = settings or SortSettings()
     events = min(most_events(n_samples, settings), n_samples // (settings.detect_interval + 1) + 1)

@@ -12,7 +12,7 @@ from raypipe.config import Config
 from raypipe.errors import TooLittleMemory
 from raypipe.stages import Stage
 from raypipe.stages.freqspectrum import day_bytes, spectrum_bytes
-from raypipe.stages.sorting.memory import memory_needed
+from raypipe.stages.sorting.memory import COMPILING, memory_needed, most_events
 
 LANES = 8
 MB = 1 << 20
@@ -48,9 +48,11 @@ _DRAWING = 220 * MB
 _RAW_RATE_HZ = 30_000
 _SPIKES_PER_SECOND = 15
 """Of all cells of a channel: a guess, on the high side."""
-_BYTES_OF_A_SPIKE = 700
+_BYTES_OF_A_SPIKE = 420
 """In a cell's files: the lab's lists of texts are HDF5 datasets, one for each spike."""
-_BYTES_OF_A_SPIKE_AT_WORK = 3000
+_BYTES_OF_A_SPIKE_AT_WORK = 800
+_BYTES_OF_AN_EVENT_AT_WORK = 3 * 24
+"""`firings.mda` while it is made."""
 _SMALLEST_TILE_SECONDS = 1.0
 _FORGOTTEN_DECADES = 10
 _STATE_ROW = LANES * 8
@@ -168,7 +170,8 @@ def session_bytes(output: str, extent: Extent) -> int:
 def object_memory(stage: Stage, config: Config, n_samples: int, n_sources: int) -> int:
     """Bytes that a stage of channels' objects needs: of `n_samples` of a channel, or of `n_sources` objects of the day."""
     if stage.name == "mountain_batch":
-        return _DRAWING + memory_needed(n_samples, config.mountain_batch)
+        files = _BYTES_OF_AN_EVENT_AT_WORK * most_events(n_samples, config.mountain_batch)
+        return _DRAWING + COMPILING + memory_needed(n_samples, config.mountain_batch) + files
     if stage.level == "day":
         return _DRAWING + day_bytes(n_sources, stage.arguments(config)["pointsPerWindow"])
     if "pointsPerWindow" in (arguments := stage.arguments(config)):

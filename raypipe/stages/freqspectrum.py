@@ -11,10 +11,6 @@ from numpy.typing import NDArray
 from raypipe.errors import FormatError, UsageError
 from raypipe.io.objects import base_fields
 
-LFP_ARGUMENTS = {"loadHighPass": False, "loadRaw": False, "pointsPerWindow": 2000}
-HIGH_PASS_ARGUMENTS = {"loadHighPass": True, "loadRaw": False, "pointsPerWindow": 3000}
-"""PyHipp's, spelled and ordered as PyHipp hashes them: 9c80 and 660e."""
-
 NOT_OF_A_DAY = ("*eye*", "*mountains*")
 """Folders (patterns for their path from the session downwards) that PyHipp leaves out of the day's spectra."""
 

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 from raypipe.errors import FormatError
 from raypipe.io.objects import base_fields
 
-ARGUMENTS = {"mountainsDirectory": "mountains", "ouputDirectory": "output", "templateFilename": "templates.hkl"}
-"""PyHipp's, spelled as PyHipp hashes them (`waveform_ed79.hkl`)."""
-
 
 def waveform_object(
     templates: NDArray[np.float32], arguments: Mapping[str, Any], directory: str

@@ -19,8 +19,6 @@ from raypipe.io.nsx import raw_channels, read_frames, read_nsx_header
 from raypipe.io.objects import load_object, normalised_dir, object_image, object_name
 from raypipe.stages import freqspectrum
 from raypipe.stages.freqspectrum import (
-    HIGH_PASS_ARGUMENTS,
-    LFP_ARGUMENTS,
     channel_spectrum,
     day_bytes,
     day_spectrum,
@@ -29,13 +27,14 @@ from raypipe.stages.freqspectrum import (
     spectrum_bytes,
     transform_length,
 )
-from tests.compare import high_pass
+from tests.compare import arguments, high_pass
 
 GOLDEN = Path(os.environ.get("RAYPIPE_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
 DAY = GOLDEN / "picasso" / "20181105"
 golden_day = pytest.mark.skipif(not DAY.is_dir(), reason="PyHipp's golden day is not beside the repository")
 EXTRACT = np.load(Path(__file__).parents[1] / "data" / "golden_spectrum.npz")
 WHERE = "picasso/20181105/session01/array01/channel009"
+LFP_ARGUMENTS, HIGH_PASS_ARGUMENTS = arguments("freqspectrum"), arguments("freqspectrum_highpass")
 ARRAYS = ("freq", "magnitude", "magstderr")
 
 

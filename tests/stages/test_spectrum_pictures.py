@@ -12,7 +12,6 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from raypipe.errors import FormatError
-from raypipe.stages.freqspectrum import HIGH_PASS_ARGUMENTS, LFP_ARGUMENTS
 from raypipe.stages.spectrum_pictures import (
     COLUMNS,
     INSIDE,
@@ -24,7 +23,9 @@ from raypipe.stages.spectrum_pictures import (
     places,
     spectra_image,
 )
+from tests.compare import arguments
 
+LFP_ARGUMENTS, HIGH_PASS_ARGUMENTS = arguments("freqspectrum"), arguments("freqspectrum_highpass")
 TITLE = "picasso/20181105"
 
 

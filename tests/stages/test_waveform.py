@@ -10,10 +10,12 @@ import pytest
 from raypipe.errors import FormatError
 from raypipe.io.objects import load_object, normalised_dir, object_image, object_name
 from raypipe.stages.mountain_files import TEMPLATES, read_templates
-from raypipe.stages.waveform import ARGUMENTS, waveform_object
+from raypipe.stages.waveform import waveform_object
+from tests.compare import arguments
 
 GOLDEN = Path(os.environ.get("RAYPIPE_GOLDEN", Path(__file__).parents[3] / "shared" / "golden")) / "picasso/20181105"
 WHERE = "picasso/20181105/session01/array01/channel009"
+ARGUMENTS = arguments("waveform")
 RANDOM = np.random.default_rng(3).normal(size=(1, 150, 4)).astype(np.float32)
 
 

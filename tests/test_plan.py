@@ -273,7 +273,9 @@ def test_raw_copies_are_not_opened_without_need(done: Path) -> None:
     for path in done.glob("session*/*.ns5"):
         path.unlink()
     code = "import sys, raypipe; plan = raypipe.plan_day(sys.argv[1], skip=sys.argv[2:]); assert not plan.todo; print('h5py' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code, done, *BEHAVIOUR, *OBJECTS], check=True, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, done, *BEHAVIOUR, *OBJECTS], check=True, capture_output=True, text=True
+    )
     assert run.stdout == "False\n"
 
 

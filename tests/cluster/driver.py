@@ -1,5 +1,7 @@
 """A driver: waits for NODES nodes of Ray, has tasks run on all of them, writes what it saw, and exits with CODE.
 
+While there is a file `wait` in FOLDER it waits between the first and the second; each of its lives is a line of `begun`.
+
 python driver.py FOLDER NODES CODE
 """
 
@@ -28,10 +30,15 @@ def nodes_of_ray() -> list[dict[str, Any]]:
 
 def main(folder: Path, nodes: int, code: int) -> None:
     ray.init(address="auto", log_to_driver=False)
-    (folder / "begun").touch()
+    with (folder / "begun").open("a") as file:
+        file.write("begun\n")
     end = time.monotonic() + 120
     while len([node for node in nodes_of_ray() if node["Alive"]]) < nodes and time.monotonic() < end:
         time.sleep(0.2)
+    (folder / "joined").touch()
+    while (folder / "wait").exists():
+        time.sleep(0.2)
+    end = time.monotonic() + 120
     seen: set[str] = set()
     while len(seen) < nodes and time.monotonic() < end:
         seen |= set(ray.get([where.remote() for _ in range(4 * nodes)]))

@@ -28,6 +28,7 @@ def main(folder: Path, how: str, nodes: int, driver: list[str]) -> None:
         workers = slurm.submit(worker_job(settings, run, head, nodes - 1))
         finish = [sys.executable, "-c", "print('finished')"]
         ids = [head, workers, slurm.submit(finalize_job(settings, run, head, finish))]
+    (folder / "ids.json").write_text(json.dumps(ids))
     token = ""
     end = time.monotonic() + _LIMIT_SECONDS
     while any(not job.over for job in slurm.jobs(ids, ended=True)) and time.monotonic() < end:

@@ -162,12 +162,12 @@ def test_skipped_directives_are_not_written_and_extra_ones_take_our_place() -> N
     settings = JobSettings(
         memory_mb=100,
         head_memory_mb=100,
-        skip_directives=("--mem", "--requeue"),
-        extra_directives=("--ntasks=2", "--qos=x"),
+        skip_directives=("--mem", "--requeue", "--comment"),
+        extra_directives=("--comment=skipped", "--ntasks=2", "--qos=x"),
     )
     for text in texts(settings).values():
         lines = directives(text)
-        assert not any(line.startswith(("--mem", "--requeue", "--ntasks=1")) for line in lines)
+        assert not any(line.startswith(("--mem", "--requeue", "--ntasks=1", "--comment")) for line in lines)
         assert lines[-2:] == ["--ntasks=2", "--qos=x"]
     assert "--ntasks-per-node=1" in directives(texts(settings)["fixed"])  # another option, though it begins alike
 

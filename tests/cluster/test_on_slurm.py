@@ -2,6 +2,9 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 
 from tests.cluster import driver
 from tests.slurm.configuration import HEAD
-from tests.slurm.harness import SlurmCluster
+from tests.slurm.harness import SlurmCluster, wait_until
 
 pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +84,69 @@ def test_a_cancelled_head_takes_everything_along(ray_slurm: SlurmCluster, tmp_pa
     assert result["token"] == "0o100600"
     assert result["left"] == []
     assert clean(ray_slurm), strays(ray_slurm)
+
+
+def test_a_worker_that_is_told_to_go_drains_itself_and_ends_well(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
+    with waiting_run(ray_slurm, tmp_path, nodes=2) as run:
+        (_, worker, _) = json.loads((tmp_path / "ids.json").read_text())
+        ray_slurm.run_on(HEAD, ["scancel", "--batch", "--signal=USR1", str(worker)])
+        ray_slurm.wait_job(worker, "COMPLETED")
+        (tmp_path / "wait").unlink()
+        # The driver now waits for two nodes in vain; it has nothing to do with this.
+        ray_slurm.run_on(HEAD, ["scancel", str(json.loads((tmp_path / "ids.json").read_text())[0])])
+    result = run.result()
+    assert "drained" in result["outputs"]
+    assert result["left"] == []
+    assert clean(ray_slurm), strays(ray_slurm)
+
+
+@pytest.mark.parametrize("which", ["head", "worker"])
+def test_a_node_that_crashes_comes_back_into_the_run(ray_slurm: SlurmCluster, tmp_path: Path, which: str) -> None:
+    with waiting_run(ray_slurm, tmp_path, nodes=3) as run:
+        head, workers, _ = json.loads((tmp_path / "ids.json").read_text())
+        node = ray_slurm.job(head if which == "head" else f"{workers}_1")["NodeList"]
+        ray_slurm.crash(node)
+        ray_slurm.wait_job(head if which == "head" else f"{workers}_1", "PENDING")
+        ray_slurm.boot(node)
+        if which == "head":
+            wait_until(lambda: (tmp_path / "begun").read_text().count("begun") == 2, 100, "the driver's second life")
+        (tmp_path / "wait").unlink()
+    result = run.result()
+    assert result["outcomes"][0]["exit_code"] == 7, result["outputs"]
+    assert result["outcomes"][0]["restarts"] == (which == "head")
+    assert json.loads((tmp_path / "seen.json").read_text())["seen"] == sorted(ray_slurm.nodes)
+    assert "its hold is lifted" in result["outputs"]
+    assert result["left"] == []
+    assert clean(ray_slurm), strays(ray_slurm)
+
+
+def test_what_a_killed_head_leaves_is_ended_by_the_job_after_it(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
+    with waiting_run(ray_slurm, tmp_path, nodes=3) as run:
+        head, *_ = json.loads((tmp_path / "ids.json").read_text())
+        node = ray_slurm.job(head)["NodeList"]
+        ray_slurm.run_on(node, ["pkill", "--signal=KILL", "--full", "cluster[.]head"])
+    result = run.result()
+    states = {job["id"].split("_")[0]: job["state"] for job in result["jobs"]}
+    assert [states[str(number)] for number in result["ids"]] == ["FAILED", "CANCELLED", "COMPLETED"], result["outputs"]
+    assert result["left"] == []
+    # Its temporary folders stay: nobody was there to remove them.
+    left = strays(ray_slurm)
+    assert left[node].split() == [f"/tmp/raypipe-spill-{head}", f"/tmp/rp-{head}"]
+    assert not any(text for name, text in left.items() if name != node)
+    ray_slurm.run_on(node, ["rm", "-r", *left[node].split()])
+
+
+@contextmanager
+def waiting_run(cluster: SlurmCluster, folder: Path, *, nodes: int) -> Iterator[Future[dict[str, Any]]]:
+    """Have a run whose driver waits until the file `wait` is gone; when the block begins, all its nodes have joined."""
+    (folder / "wait").touch()
+    with ThreadPoolExecutor(1) as thread:
+        run = thread.submit(one_run, cluster, folder, "elastic", nodes=nodes, code=7)
+        try:
+            wait_until((folder / "joined").exists, 100, "all nodes to join")
+            yield run
+        finally:
+            (folder / "wait").unlink(missing_ok=True)
 
 
 def seen_head(result: dict[str, Any]) -> str:

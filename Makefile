@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= demo
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-cluster check bench clean
 
 demo: .venv/installed ## make a small synthetic day and process it
 	$(BIN)/raypipe simulate $(DEMO) --channels 16 --seconds 30 --trials 6 --overwrite
@@ -15,7 +15,10 @@ demo: .venv/installed ## make a small synthetic day and process it
 	@echo "look at $(DEMO)/picasso/20181105/session01/maze.png"
 
 test: .venv/installed ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slurm"
+
+test-cluster: .venv/installed ## run the tests on a real Slurm, whose nodes are namespaces of this machine
+	$(BIN)/python -m pytest -m slurm
 
 check: .venv/installed ## lint, format, types, import rules
 	$(BIN)/ruff check

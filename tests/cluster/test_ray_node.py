@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import json, os, socket, sys
+import json, os, socket, sys, time
 from pathlib import Path
 
 import psutil
@@ -33,7 +33,7 @@ with ray_node(head_options(share, address="127.0.0.1", port=port), folder / "h",
         said["before"] = node.ended()
         node.drain(address, "a test")
         while (code := node.ended()) is None:
-            pass
+            time.sleep(0.1)
         said["drained"] = [code, head.ended()]
     said["worker's folder"] = (folder / "w").exists()
     try:
@@ -62,7 +62,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     short = Path("/tmp") / f"rt{folder.stat().st_ino}"  # sockets have short paths
     short.symlink_to(folder)
     try:
-        done = subprocess.run([sys.executable, "-c", PROGRAM, str(short)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(short)], capture_output=True, text=True, timeout=180, check=False
+        )
     finally:
         short.unlink()
     assert done.returncode == 0, done.stderr

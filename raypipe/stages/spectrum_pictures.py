@@ -23,6 +23,8 @@ MARGIN, BETWEEN, HEADER_HEIGHT, ARRAY_TITLE = 0.55, 0.55, 1.15, 0.32
 """Inches; a cell has a little room around it."""
 INSIDE = 0.94
 """Of a cell's width and height, what its frame takes."""
+NUMBER_ROOM = 0.22
+"""Above the curves, for the channel's number: as a share of what they take."""
 
 LINE_HZ = 50.0
 LINE_MOST_HARMONIC = 3
@@ -48,8 +50,8 @@ def spectra_image(spectra: Mapping[str, Any], title: str, kind: str, *, line_hz:
     """Draw the spectra of a day's FreqSpectrum object; give the PNG, the same bytes for the same object.
 
     `kind` says what they are of, as "LFP". Magnitudes are drawn as densities: times √2 / √(points x rate), the points
-    being those of a window. `line_hz` is the mains' frequency. Channels without a spectrum, or with one that is zero or
-    no number throughout, are blank. Sessions are drawn over each other.
+    being those of a window. `line_hz` is the mains' frequency. Channels without a spectrum are blank, those whose
+    spectrum is zero or no number say that they have no signal. Sessions are drawn over each other.
 
     Raises FormatError if the object is none of a day.
     """
@@ -155,10 +157,14 @@ def _draw(
         bottom = sheet.height - HEADER_HEIGHT - (row + 1) * (ROWS * CELL_HEIGHT + ARRAY_TITLE) - row * BETWEEN
         left = MARGIN + column * (COLUMNS * CELL_WIDTH + BETWEEN)
         mine = [each for each in drawable if each.array == array]
-        known = {each.channel for each in channels if each.array == array} | set(lab_channels(array))
+        recorded = {each.channel for each in channels if each.array == array}
+        spots = places(sorted(recorded | set(lab_channels(array))))
         sheet.text(left, bottom + ROWS * CELL_HEIGHT + 0.08, f"array {array}", fontsize=12, weight="bold")
         axes = sheet.axes(left, bottom, COLUMNS * CELL_WIDTH, ROWS * CELL_HEIGHT)
-        _draw_array(axes, mine, places(sorted(known)), window, colours, line_hz)
+        _draw_array(axes, mine, spots, window, colours, line_hz)
+        for channel in recorded & spots.keys() - {each.channel for each in mine}:
+            row, column = spots[channel]
+            axes.text(column + INSIDE / 2, ROWS - 1 - row + INSIDE / 2, "no signal", **_NO_SIGNAL)
 
 
 @dataclass(frozen=True)
@@ -189,7 +195,8 @@ def _window(drawable: Sequence[ChannelSpectrum]) -> _Window:
     values = np.concatenate([each.density[np.isfinite(each.density) & (each.density > 0)] for each in drawable])
     high = float(np.log10(values.max())) + 0.1
     low = max(float(np.log10(np.quantile(values, 0.001))) - 0.1, high - 6)  # deeper is only the filter's skirt
-    return _Window(low_hz, max(high_hz, low_hz + 0.1), low, max(high, low + 1))
+    high = max(high, low + 1)
+    return _Window(low_hz, max(high_hz, low_hz + 0.1), low, high + NUMBER_ROOM * (high - low))
 
 
 def _is_drawable(each: ChannelSpectrum) -> bool:
@@ -259,13 +266,14 @@ def _draw_array(
         LineCollection(missing, colors="#bbbbbb", linewidths=0.7, linestyles=(0, (2, 3)), zorder=4, clip_on=False)
     )
     axes.add_collection(LineCollection(frames, colors="#888888", linewidths=0.7, zorder=4, clip_on=False))
-    if spots:
+    if there:
         _draw_scales(axes, spots, window)
 
 
 _Line = list[tuple[float, float]]
 _NUMBER: dict[str, Any] = {"fontsize": 7.5, "ha": "left", "va": "top", "color": "#222222", "zorder": 5}
 _MISSING: dict[str, Any] = {**_NUMBER, "color": "#999999"}
+_NO_SIGNAL: dict[str, Any] = {"fontsize": 7.5, "ha": "center", "va": "center", "color": "#b00020"}
 _RATIO: dict[str, Any] = {**_NUMBER, "ha": "right", "color": "#b00020", "weight": "bold"}
 
 

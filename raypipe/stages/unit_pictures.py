@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 WIDTH = 16.0
 HEADER_HEIGHT, UNIT_HEIGHT, FOOTER_HEIGHT = 1.2, 2.15, 0.35
-LEFT = 0.75
+LEFT, HEIGHTS_WIDTH = 0.75, 6.95
+LETTER_WIDTH = 0.068
 """Of the picture and its parts, in inches."""
 MOST_UNITS = 24
 """Drawn at most, by their labels; how many more there are is told."""
+MOST_LETTERS = 190
+"""Of a line of the header."""
 MOST_DOTS = 20_000
 """Of the amplitudes of a unit; of more, an even choice is drawn."""
 
@@ -168,7 +171,7 @@ def header_lines(panels: Sequence[UnitPanel], channel: Channel, notes: Sequence[
 def unit_line(panel: UnitPanel, channel: Channel) -> str:
     """Say in a line what the numbers of a unit are."""
     seconds = channel.borders[-1] or 1.0
-    parts = [f"{_count(len(panel.seconds), 'spike')}", f"{len(panel.seconds) / seconds:.2f} Hz"]
+    parts = [f"{_count(len(panel.seconds), 'spike')}", f"{len(panel.seconds) / seconds:.3g} Hz"]
     for name, words in (
         ("peak_snr", "SNR {:.1f}"),
         ("isolation", "isolation {:.2f}"),
@@ -192,8 +195,8 @@ def _gaps_ms(samples: NDArray[np.float64], channel: Channel) -> NDArray[np.float
 def _draw(sheet: Sheet, panels: Sequence[UnitPanel], channel: Channel, title: str, header: tuple[str, str]) -> None:
     top = sheet.height
     sheet.text(LEFT, top - 0.42, title, fontsize=16, weight="bold")
-    sheet.text(LEFT, top - 0.72, header[0], fontsize=10.5)
-    sheet.text(LEFT, top - 0.98, _cut(header[1], 190), fontsize=10.5)
+    sheet.text(LEFT, top - 0.72, _cut(header[0], MOST_LETTERS), fontsize=10.5)
+    sheet.text(LEFT, top - 0.98, _cut(header[1], MOST_LETTERS), fontsize=10.5)
     if not panels:
         sheet.text(LEFT, top - HEADER_HEIGHT - 0.6, "No unit was found.", fontsize=12, color="#666666")
     for row, panel in enumerate(panels):
@@ -203,7 +206,7 @@ def _draw(sheet: Sheet, panels: Sequence[UnitPanel], channel: Channel, title: st
         _draw_words(sheet, bottom + 1.75, panel, channel, colour)
         _draw_shape(sheet.axes(LEFT, bottom, 3.2, 1.58), panel, channel, colour, is_last=is_last)
         _draw_intervals(sheet.axes(4.65, bottom, 3.3, 1.58), panel, channel, colour, is_last=is_last)
-        _draw_heights(sheet.axes(8.75, bottom, 6.95, 1.58), panel, channel, colour, is_last=is_last)
+        _draw_heights(sheet.axes(8.75, bottom, HEIGHTS_WIDTH, 1.58), panel, channel, colour, is_last=is_last)
 
 
 def _draw_words(sheet: Sheet, bottom: float, panel: UnitPanel, channel: Channel, colour: str) -> None:
@@ -268,7 +271,7 @@ def _draw_heights(axes: "Axes", panel: UnitPanel, channel: Channel, colour: str,
     for border in borders[1:-1]:
         axes.axvline(border, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
     for first, end, session in zip(borders, borders[1:], channel.names, strict=False):
-        if end - first > 0.07 * borders[-1]:
+        if (end - first) * HEIGHTS_WIDTH > LETTER_WIDTH * (len(session) + 1) * borders[-1]:
             axes.annotate(session, (first, 1), (4, -4), **_INSIDE)
     axes.set_ylabel("µV at the spike")
     _finish(axes, f"time in the joined sessions ({name}); line: median", is_last=is_last)

@@ -201,6 +201,21 @@ def test_missing_and_dead_channels_are_blank(figures: list[Figure]) -> None:
     assert "5 spectra;" in figures[0].texts[1].get_text() and "2 without a signal" in figures[0].texts[1].get_text()
     colours = {text.get_text(): text.get_color() for text in figures[0].axes[0].texts if text.get_ha() == "left"}
     assert colours["1"] == colours["6"] != colours["3"] == colours["4"] == colours["7"] == colours["32"]
+    dead = [text.get_position() for text in figures[0].axes[0].texts if text.get_text() == "no signal"]
+    assert {(ROWS - 1 - int(y), int(x)) for x, y in dead} == {place_in_array(3), place_in_array(4)} and len(dead) == 2
+    scales = [[text for text in axes.texts if text.get_fontsize() == 7] for axes in figures[0].axes]
+    assert scales[0] and not any(scales[1:])
+
+
+def test_curves_leave_room_for_the_numbers(figures: list[Figure]) -> None:
+    spectra_image(day(*WHOLE[:8]), TITLE, "LFP")
+    figure = figures[0]
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    for text in figure.axes[0].texts:
+        if text.get_ha() == "left" and int(text.get_text()) <= 8:
+            box = figure.axes[0].transData.inverted().transform_bbox(text.get_window_extent(renderer))
+            mine = curves(figure)[int(text.get_text()) - 1]
+            assert (mine[mine[:, 0] < box.x1, 1] < box.y0).all(), text
 
 
 def test_the_mains_are_marked(figures: list[Figure]) -> None:

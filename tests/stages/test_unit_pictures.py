@@ -101,6 +101,7 @@ def test_spikes_in_any_order() -> None:
 
 def test_metrics_that_are_lacking() -> None:
     (panel,) = panels_of(sorting(1))
+    assert unit_line(replace(panel, seconds=panel.seconds[:1]), CHANNEL).startswith("1 spike    0.00333 Hz")
     for metrics in ({}, {"peak_snr": None, "isolation": np.nan}):
         assert unit_line(replace(panel, metrics=metrics), CHANNEL).startswith("400 spikes    1.33 Hz    0.")
 
@@ -161,9 +162,9 @@ def test_units_with_hardly_a_spike() -> None:
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Figure:
-    """The figure of a channel with four units, as it was drawn."""
-    figures = []
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that a test draws."""
+    figures: list[Figure] = []
 
     class Kept(Figure):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -171,6 +172,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Figure:
             figures.append(self)
 
     monkeypatch.setattr("matplotlib.figure.Figure", Kept)
+    return figures
+
+
+@pytest.fixture
+def drawn(figures: list[Figure]) -> Figure:
+    """The figure of a channel with four units, as it was drawn."""
     image(4, notes=["12 of 6600 stretches masked as artefacts"])
     return figures[0]
 
@@ -227,6 +234,20 @@ def _noting(calls: list[Any]) -> Any:
 
 
 def test_no_text_is_cut_off_or_covers_another(drawn: Figure) -> None:
+    assert_no_text_is_cut_off_or_covers_another(drawn)
+
+
+@pytest.mark.parametrize("minutes", [(5, 55), (4, 20, 20, 5, 11), (1,) * 20])
+def test_names_of_sessions_do_not_cover_another(figures: list[Figure], minutes: tuple[int, ...]) -> None:
+    ends = np.cumsum(minutes) * 60 * RATE_HZ
+    names = ("sessioneye", *(f"session{number:02d}" for number in range(1, len(minutes))))
+    units_image(*sorting(2).values(), Joined((1, *(ends[:-1] + 1)), names), int(ends[-1]), TITLE, noise_uv=8.0)
+    assert_no_text_is_cut_off_or_covers_another(figures[0])
+    written = {text.get_text() for text in figures[0].axes[2].texts}
+    assert written == {name for name, length in zip(names, minutes, strict=True) if length / sum(minutes) > 0.12}
+
+
+def assert_no_text_is_cut_off_or_covers_another(drawn: Figure) -> None:
     texts = list(drawn.texts)
     for axes in drawn.axes:
         along_x, along_y = axes.get_xlim(), sorted(axes.get_ylim())
@@ -238,7 +259,7 @@ def test_no_text_is_cut_off_or_covers_another(drawn: Figure) -> None:
     boxes = [
         (text, text.get_window_extent(renderer)) for text in texts if text.get_visible() and text.get_text().strip()
     ]
-    assert len(boxes) > 60
+    assert len(boxes) > 30
     for k, (text, box) in enumerate(boxes):
         assert box.x0 >= 0 and box.x1 <= drawn.bbox.x1 and box.y0 >= 0 and box.y1 <= drawn.bbox.y1, text
         assert [str(other) for other, its in boxes[k + 1 :] if box.overlaps(its)] == [], text

@@ -38,7 +38,7 @@ def datasets(folder: Path) -> dict[str, str]:
                     found[key] = f"{node.dtype} {node.shape} {hashlib.sha256(content).hexdigest()}"
 
             file.visititems(visit)
-    for path in (each for suffix in ("csv", "png", "mda", "json") for each in folder.rglob(f"*.{suffix}")):
+    for path in (each for pattern in ("*.csv", "*.png", "*.mda", "metrics.json") for each in folder.rglob(pattern)):
         found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

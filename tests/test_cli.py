@@ -69,7 +69,7 @@ def test_what_is_wrong_is_said_once(
 def test_a_plan_that_would_be_refused_is_shown(simulated: Path) -> None:
     shown = call("plan", simulated, "--memory", "10MB")
     assert (shown.returncode, shown.stderr) == (3, "")
-    assert "71 outputs to make" in shown.stdout
+    assert "205 outputs to make" in shown.stdout
     assert "would be REFUSED" in shown.stdout
     assert "10 MB are allowed" in json.loads(call("plan", simulated, "--memory", "10MB", "--json").stdout)["refused"]
 
@@ -90,7 +90,7 @@ def test_a_days_life(simulated: Path, tmp_path: Path) -> None:
     shown = call("status", simulated, *options)
     assert (shown.returncode, shown.stdout.splitlines()[-1]) == (0, "14 of 14 outputs are there, complete")
     state = json.loads(call("status", simulated, "--output", tmp_path, "--json").stdout)
-    assert (state["there"], state["expected"], state["complete"]) == (14, 69, False)
+    assert (state["there"], state["expected"], state["complete"]) == (14, 203, False)
     row = next(
         row for row in state["rows"] if (row["session"], row["array"], row["stage"]) == ("session01", 1, "rpllfp")
     )

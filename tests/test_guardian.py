@@ -109,7 +109,7 @@ def test_only_rays_processes_go_with_the_driver(tmp_path: Path, started: list[in
 def test_a_driver_that_is_gone_at_the_first_look_costs_nobody_his_processes(tmp_path: Path, started: list[int]) -> None:
     """Its number may be another's by then, or its guardian the child of process 1."""
     users = subprocess.Popen(["sleep", "60"])
-    rays = subprocess.Popen(["sh", "-c", "sleep 60; true", f"--dir={tmp_path}/run"])
+    rays = subprocess.Popen(["sh", "-c", "sleep 60; sleep 60", f"--dir={tmp_path}/run"])
     started += [users.pid, rays.pid]
     for pid, start in ((os.getpid(), psutil.Process().create_time() - 100), (1, 0.0), (2**22 + 1, 0.0)):
         folder = tmp_path / "run"

@@ -13,7 +13,7 @@ from raypipe.recording import parse_channels
 from raypipe.stages import choose_stages
 
 if TYPE_CHECKING:
-    from raypipe.run import Report
+    from raypipe.run import Place, Report
 
 AnyPath = str | PathLike[str]
 
@@ -49,8 +49,9 @@ def run_day(
     config: Config | AnyPath | None = None,
     replace: bool = False,
     listeners: Sequence[Listener] = (),
+    place: "Place | None" = None,
 ) -> "Report":
-    """Process the day at `path` on an embedded Ray, and return how it went.
+    """Process the day at `path` on an embedded Ray (or in another `place`), and return how it went.
 
     `only` and `skip` name stages, `channels` is as '1-32,40', `output` another root for what is made, `config` a
     `Config` or a TOML file, `replace` also makes again what raypipe did not make. Each of `listeners` is called with
@@ -67,6 +68,7 @@ def run_day(
         channels=None if channels is None else parse_channels(channels),
         replace_foreign=replace,
         listeners=listeners,
+        place=place,
     )
 
 

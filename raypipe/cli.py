@@ -13,18 +13,36 @@ from raypipe.errors import RaypipeError, UsageError
 app = typer.Typer(
     name="raypipe",
     help="A day of hippocampus recordings: from Ripple files to the lab's analysis objects, on Ray.",
-    epilog="Exit codes: 0 done, 1 a task failed, 2 usage, 3 refused (memory, disk, lock), 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a task failed, 2 usage, 3 refused (memory, disk, lock), 75 out of time, 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 
+
+def _stages(begun: str) -> list[str]:
+    """Complete the name of a stage."""
+    from raypipe.stages import BY_NAME
+
+    return [name for name in BY_NAME if name.startswith(begun)]
+
+
 DayPath = Annotated[Path, typer.Argument(metavar="DAY", help="Folder of a day, as data/picasso/20181105.")]
+DayPaths = Annotated[list[Path], typer.Argument(metavar="DAY...", help="Folders of days, as data/picasso/20181105.")]
+AttachedTo = Annotated[Path | None, typer.Option("--attached", metavar="RUN", hidden=True)]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="STAGE", help="Only this stage (may be repeated); `raypipe plan` lists them."),
+    typer.Option(
+        "--only",
+        metavar="STAGE",
+        help="Only this stage (may be repeated); `raypipe plan` lists them.",
+        autocompletion=_stages,
+    ),
 ]
-Skip = Annotated[list[str] | None, typer.Option("--skip", metavar="STAGE", help="Not this stage (may be repeated).")]
+Skip = Annotated[
+    list[str] | None,
+    typer.Option("--skip", metavar="STAGE", help="Not this stage (may be repeated).", autocompletion=_stages),
+]
 Channels = Annotated[str | None, typer.Option("--channels", metavar="LIST", help="Only these channels: 1-32,40.")]
 Output = Annotated[
     Path | None,
@@ -102,7 +120,7 @@ def plan(
     "- `raypipe run data/picasso/20181105 --output results --json`"
 )
 def run(
-    day: DayPath,
+    days: DayPaths,
     only: Only = None,
     skip: Skip = None,
     channels: Channels = None,
@@ -113,29 +131,44 @@ def run(
     cpus: Cpus = None,
     memory: Memory = None,
     json: Json = False,
+    attached: AttachedTo = None,
 ) -> None:
-    """Do what is to be done of a day. What is done already stays done: run it again after anything."""
+    """Do what is to be done of a day, or of several. What is done already stays done: run it again after anything."""
+    from contextlib import nullcontext
+
     from raypipe import api, progress
     from raypipe.config import load_config
     from raypipe.report import failures_text, kept_text
 
     settings = _overridden(load_config(config), cpus, memory)
-    with progress.shown("json" if json else settings.run.progress) as listeners:
-        ended = api.run_day(
-            day,
-            only=only or (),
-            skip=[*(skip or ()), *(["rplsplit"] if no_raw else ())],
-            channels=channels,
-            output=output,
-            config=settings,
-            replace=replace,
-            listeners=listeners,
-        )
-    if ended.failures and not json:
-        typer.echo("\n" + failures_text(ended.failures), err=True, nl=False)
-    if not json and (kept := kept_text(ended.plan)):
-        typer.echo(kept, err=True)
-    raise typer.Exit(ended.exit_code)
+    place = None
+    if attached:
+        from raypipe.attached import Attached
+
+        place = Attached(attached)
+    codes = []
+    with place.joined() if place else nullcontext():
+        for day in days:
+            with progress.shown("json" if json else settings.run.progress) as listeners:
+                ended = api.run_day(
+                    day,
+                    only=only or (),
+                    skip=[*(skip or ()), *(["rplsplit"] if no_raw else ())],
+                    channels=channels,
+                    output=output,
+                    config=settings,
+                    replace=replace,
+                    listeners=listeners,
+                    place=place,
+                )
+            if ended.failures and not json:
+                typer.echo("\n" + failures_text(ended.failures), err=True, nl=False)
+            if not json and (kept := kept_text(ended.plan)):
+                typer.echo(kept, err=True)
+            codes.append(ended.exit_code)
+            if ended.interrupted:
+                break
+    raise typer.Exit(max(codes))
 
 
 @app.command(

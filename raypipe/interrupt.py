@@ -1,4 +1,4 @@
-"""Ends a run as tidily on SIGTERM (scancel, a walltime, systemd) as on Ctrl-C, and forgets neither.
+"""Ends a run as tidily on SIGTERM (scancel, systemd) and SIGUSR1 (a walltime is near) as on Ctrl-C, and forgets none.
 
 Python drops an exception that a signal raises while an object is being freed, as references to Ray's objects are all the
 time. So the wish is kept, and the driver asks for it in every step.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interrupt:
@@ -18,6 +18,8 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._asked = False
+        self.is_out_of_time = False
+        """Whether it was the walltime that ended it."""
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
@@ -42,8 +44,9 @@ class Interrupt:
         if self._asked:
             raise KeyboardInterrupt
 
-    def _interrupt(self, *_: Any) -> None:
+    def _interrupt(self, number: int, _frame: Any) -> None:
         self._asked = True
+        self.is_out_of_time |= number == signal.SIGUSR1
         raise KeyboardInterrupt
 
 

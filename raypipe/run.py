@@ -9,11 +9,11 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -49,12 +49,14 @@ class Report:
     seconds: float = 0.0
     bytes_written: int = 0
     interrupted: bool = False
+    out_of_time: bool = False
+    """Interrupted because the time that Slurm gave was nearly up: running again goes on."""
     failures: list[TaskFailed] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 a task failed, 130 interrupted."""
-        return 130 if self.interrupted else 1 if self.failed else 0
+        """0 done, 1 a task failed, 75 out of time, 130 interrupted."""
+        return 75 if self.out_of_time else 130 if self.interrupted else 1 if self.failed else 0
 
 
 @dataclass(frozen=True)
@@ -91,18 +93,24 @@ def loads(plan: Plan) -> list[Load]:
     return found
 
 
-def budget_of(plan: Plan) -> Budget:
-    """Return how a run of the plan would divide memory. Raises `TooLittleMemory`."""
-    allowed = limits(plan.config)
+def largest_tasks(plan: Plan) -> tuple[int, int]:
+    """Return the bytes that the largest task of a whole session asks for, and the largest of channels' objects."""
     of_sessions = [task.memory for task in plan.todo if task.stage.level == "session"]
     of_objects = [task.memory for task in plan.todo if task.stage.level not in ("session", "channel")]
+    return max(of_sessions, default=0), max(of_objects, default=0)
+
+
+def budget_of(plan: Plan) -> Budget:
+    """Return how a run of the plan would divide this machine's memory. Raises `TooLittleMemory`."""
+    allowed = limits(plan.config)
+    session_task, object_task = largest_tasks(plan)
     budget = make_budget(
         loads(plan),
         plan.config,
         cpus=allowed.cpus,
         memory=allowed.memory,
-        session_task=max(of_sessions, default=0),
-        object_task=max(of_objects, default=0),
+        session_task=session_task,
+        object_task=object_task,
     )
     if plan.todo and budget.object_store > shared_memory():
         raise TooLittleMemory(
@@ -110,6 +118,40 @@ def budget_of(plan: Plan) -> Budget:
             hint="make /dev/shm larger (docker: --shm-size=1g), or set run.tile_seconds lower",
         )
     return budget
+
+
+class Place(Protocol):
+    """Where the Ray of a run is."""
+
+    def budget(self, plan: Plan) -> Budget:
+        """Return how the plan would be done there. Raises `TooLittleMemory`."""
+
+    def started(self, budget: Budget) -> AbstractContextManager[None]:
+        """Have Ray there while one day is processed."""
+
+    def largest_task(self, budget: Budget) -> int:
+        """Return the bytes that one task may ask for at most."""
+
+
+class ThisMachine:
+    """A Ray of our own on this machine, begun and ended with the run."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def budget(self, plan: Plan) -> Budget:
+        """Return how this machine would do the plan. Raises `TooLittleMemory`."""
+        return budget_of(plan)
+
+    def started(self, budget: Budget) -> AbstractContextManager[None]:
+        """Start Ray with the budget's memory; end it, and remove what it left."""
+        from raypipe.embedded import embedded_ray
+
+        return embedded_ray(budget, limits(self.config).cpus)
+
+    def largest_task(self, budget: Budget) -> int:
+        """Return the bytes that Ray may hand out."""
+        return budget.asked_for
 
 
 def run_day(
@@ -120,8 +162,9 @@ def run_day(
     channels: Selection | None = None,
     replace_foreign: bool = False,
     listeners: Sequence[Listener] = (),
+    place: Place | None = None,
 ) -> Report:
-    """Do what `make_plan` says is to be done, and return how it went.
+    """Do what `make_plan` says is to be done, and return how it went; on this machine if no `place` is given.
 
     Without anything to do, nothing is started and nothing is written. Raises `Refused` (and its kinds) before anything
     runs; what goes wrong in a single task is in the report.
@@ -130,14 +173,15 @@ def run_day(
     def plan_it() -> Plan:
         return make_plan(day, config, stages=stages, channels=channels, replace_foreign=replace_foreign)
 
+    place = place or ThisMachine(config)
     plan = plan_it()
     if not plan.todo:
-        return _Run(plan, listeners).ended()
-    budget_of(plan)  # what is refused is refused before anything is written
+        return _Run(plan, listeners, place).ended()
+    place.budget(plan)  # what is refused is refused before anything is written
     refuse_full_disk(plan)
     prepare_state(day.state)
     with day_lock(day.state):
-        return _Run(plan_it(), listeners).work()  # planned again: another run may have ended in between
+        return _Run(plan_it(), listeners, place).work()  # planned again: another run may have ended in between
 
 
 def refuse_full_disk(plan: Plan) -> None:
@@ -156,8 +200,8 @@ def refuse_full_disk(plan: Plan) -> None:
 class _Run:
     """The state of one run; it is the driver's `Sink`."""
 
-    def __init__(self, plan: Plan, listeners: Sequence[Listener]) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, listeners: Sequence[Listener], place: Place) -> None:
+        self.plan, self.place = plan, place
         self.listeners = list(listeners)
         self.report = Report(plan)
         self.name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + f"-{secrets.token_hex(2)}"
@@ -169,13 +213,13 @@ class _Run:
         self.interrupt = Interrupt()
 
     def work(self) -> Report:
-        """Do the plan on an embedded Ray."""
+        """Do the plan where its place is."""
         if not self.plan.todo:
             return self.ended()
         _sweep(self.plan.day)
         self.folder.mkdir(parents=True)
         self.listeners.append(EventLog(self.folder / "events.jsonl"))
-        budget = budget_of(self.plan)
+        budget = self.place.budget(self.plan)
         self.emit(RunStarted(self.plan.day.title, self.name, len(self.tasks), self.plan.bytes_to_write, budget.total))
         for note in self.plan.notes:
             self.emit(note)
@@ -184,15 +228,14 @@ class _Run:
                 self._on_ray(budget)
         except KeyboardInterrupt:
             self.report.interrupted = True
+            self.report.out_of_time = self.interrupt.is_out_of_time
         finally:
             _sweep(self.plan.day)
         return self.ended()
 
     def _on_ray(self, budget: Budget) -> None:
-        # Ray, numba, scipy: seconds, which a run with nothing to do must not take.
-        from raypipe.embedded import embedded_ray
-
         def prepare() -> tuple[Any, Any, Any]:
+            # Ray, numba, scipy: seconds, which a run with nothing to do must not take.
             from raypipe import driver, passes
             from raypipe.work import works_of
 
@@ -201,7 +244,7 @@ class _Run:
         self._phase("starting Ray")
         with ThreadPoolExecutor(1) as beside:
             preparing = beside.submit(prepare)  # Ray's start is mostly waiting
-            with embedded_ray(budget, limits(self.plan.config).cpus):
+            with self.place.started(budget):
                 driver, works, (passes, failures) = preparing.result()
                 self.interrupt.listen()
                 self._phase("Ray is up")

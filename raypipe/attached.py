@@ -1,0 +1,109 @@
+"""The Ray that the jobs of a submission made: joined for as long as its days take, and left as it is."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from raypipe.errors import Refused, TooLittleMemory
+from raypipe.memory import RAY_SERVICES, Budget, in_gb, make_budget
+from raypipe.plan import Plan
+from raypipe.run import largest_tasks, loads
+
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """What Ray hands out on a node: CPUs, bytes for workers."""
+
+    id: str
+    cpus: int
+    memory: int
+
+
+class Attached:
+    """A cluster of Ray, as a place to run days in."""
+
+    def __init__(self, run: Path, *, least_workers: int = 0, patience_seconds: float = 600.0) -> None:
+        self.run, self.least_workers, self.patience_seconds = run, least_workers, patience_seconds
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Be the driver of the cluster at `RAY_ADDRESS`, from when it has its least number of workers on.
+
+        After a while it is content with fewer. Raises `Refused` if there is none.
+        """
+        address = os.environ.get("RAY_ADDRESS", "")
+        try:
+            ray.init(address=address or "auto", configure_logging=False, log_to_driver=False)
+        except Exception as error:  # Ray raises all kinds here
+            raise Refused(
+                f"no Ray could be joined at {address or 'RAY_ADDRESS, which is not set'}: {error}",
+                hint="`raypipe submit` makes the jobs that run this; without Slurm leave --attached out",
+            ) from error
+        try:
+            end = time.monotonic() + self.patience_seconds
+            while len(nodes()) <= self.least_workers and time.monotonic() < end:
+                time.sleep(_LOOK_SECONDS)
+            yield
+        finally:
+            ray.shutdown()
+
+    @contextmanager
+    def started(self, _budget: Budget) -> Iterator[None]:
+        """Nothing is begun for one day, nothing ended."""
+        yield
+
+    def budget(self, plan: Plan) -> Budget:
+        """Return how the nodes that are there now would do the plan. Raises `TooLittleMemory`.
+
+        A task that fits no node is not counted: it is refused alone.
+        """
+        there = nodes()
+        largest = max(node.memory for node in there)
+        of_sessions, of_objects = (min(size, largest) for size in largest_tasks(plan))
+        memory = RAY_SERVICES + sum(node.memory for node in there)
+        for cpus in range(sum(node.cpus for node in there), 0, -1):
+            store = 0
+            for _ in range(2):  # object stores are counted by Ray's nodes, beside this memory
+                budget = make_budget(
+                    loads(plan), plan.config, cpus=cpus, memory=memory + store,
+                    session_task=of_sessions, object_task=of_objects,
+                )  # fmt: skip
+                store = budget.object_store
+            if _fits(budget, there):
+                return budget
+        raise TooLittleMemory(
+            f"none of {len(there)} nodes has room for a filter worker and the reader; the largest has {in_gb(largest)}",
+            hint="give workers more memory, or set run.tile_seconds lower",
+        )
+
+    def largest_task(self, _budget: Budget) -> int:
+        """Return the bytes that the largest node has for one task."""
+        return max(node.memory for node in nodes())
+
+
+def nodes() -> list[Node]:
+    """Return Ray's nodes that live."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [
+        Node(node["NodeID"], int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("memory", 0)))
+        for node in found
+        if node["Alive"]
+    ]
+
+
+def _fits(budget: Budget, there: Sequence[Node]) -> bool:
+    """Whether reader and filter workers can be placed, the reader on the node with most room."""
+    largest = max(there, key=lambda node: node.memory)
+    room = 0
+    for node in there:
+        memory = node.memory - (budget.reader if node is largest else 0)
+        room += min(node.cpus, memory // budget.filter_actor) if budget.filter_actor and memory > 0 else 0
+    return room >= budget.filter_actors and budget.reader <= largest.memory

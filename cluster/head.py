@@ -1,5 +1,7 @@
 """The job of the head: Ray's head on its node, then the driver, then the end of all workers, with the driver's exit code.
 
+A driver that ran out of time (exit code 75) goes on in the job's next life, with the same workers.
+
 python -P -m cluster.head --run FOLDER --name NAME -- DRIVER...
 """
 
@@ -26,7 +28,13 @@ _LOOK_SECONDS = 0.5
 _HOLDS_SECONDS = 5.0
 _GRACE_SECONDS = 10.0
 _WORKERS_SECONDS = 30.0
+OUT_OF_TIME = 75
+"""The driver's exit code (EX_TEMPFAIL) if it ended because the walltime was near."""
 log = logging.getLogger(__name__)
+
+
+class _Again(Exception):
+    """The driver ran out of time."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -45,7 +53,15 @@ def main(words: Sequence[str]) -> int:
         ):
             write_address(arguments.run, f"{address}:{port}")
             log.info("head at %s:%d, %s", address, port, node.share)
-            return _drive(driver, f"{address}:{port}", ray, job_name(arguments.name, WORKERS, node.job))
+            code = _drive(driver, f"{address}:{port}", ray, job_name(arguments.name, WORKERS, node.job))
+            if code == OUT_OF_TIME:
+                raise _Again
+            return code
+    except _Again:
+        log.info("out of time: this job is queued again and goes on where it was")
+        slurm.requeue(node.job)
+        signal.pause()  # for Slurm to end this life
+        return OUT_OF_TIME
     finally:
         forget(arguments.run)
 
@@ -54,17 +70,20 @@ def main(words: Sequence[str]) -> int:
 def _workers(run: Path, name: str, job: int, in_this_job: int) -> Iterator[None]:
     """See to the workers' end; where they are nodes of this very job, to their beginning too."""
     steps = subprocess.Popen(_step(run, name, job, in_this_job)) if in_this_job else None
-    terminated = False
+    terminated = again = False
     try:
         yield
     except SystemExit:
         terminated = True
         raise
+    except _Again:
+        again = True
+        raise
     finally:
         forget(run)  # whoever looks for the head now is too late
         if steps:
             _end_step(steps, job)
-        else:
+        elif not again:
             # Slurm kills a cancelled job after KillWait, half a minute usually: no time to wait for others.
             end_workers(name, job, 0.0 if terminated else _WORKERS_SECONDS)
 

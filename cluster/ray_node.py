@@ -23,6 +23,8 @@ import psutil
 from cluster.errors import NotDrained, RayNotStarted, SettingsError
 from cluster.share import Share
 
+FILTERS = "filters"
+"""Ray's resource of workers that take no CPU, since they mostly wait for the disk or the network."""
 _LONGEST_BASE = 25
 """A socket's path has 107 bytes at most, and Ray needs 81 of them below the folder for temporary files."""
 _START_SECONDS = 180.0
@@ -140,6 +142,7 @@ def _options(share: Share, address: str) -> list[str]:
     return [
         f"--node-ip-address={address}",
         f"--num-cpus={share.cpus}",
+        f'--resources={{"{FILTERS}": {share.cpus}}}',
         f"--memory={share.memory}",
         f"--object-store-memory={share.object_store}",
         "--disable-usage-stats",

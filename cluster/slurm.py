@@ -135,6 +135,11 @@ def release(job: str) -> None:
     run("scontrol", "release", job)
 
 
+def requeue(job: int) -> None:
+    """End a job and queue it again under the same id."""
+    run("scontrol", "requeue", str(job))
+
+
 def cancel(ids: Sequence[int | str]) -> None:
     """Cancel jobs; those that ended before are no error."""
     if not ids:

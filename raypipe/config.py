@@ -3,6 +3,7 @@
 Each class is a table of the file; an unknown key is an error.
 """
 
+import math
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,7 +108,7 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mask_threshold: Annotated[
         float, Meta(gt=0, description="standard deviations of stretches' root power above the mean, beyond which")
     ] = 10.0
-    mask_chunk_size: Annotated[int, Meta(ge=30, description="samples of such a stretch")] = 2000
+    mask_chunk_size: Annotated[int, Meta(ge=30, le=1_000_000, description="samples of such a stretch")] = 2000
     noise: Annotated[
         Literal["mad", "std"],
         Meta(
@@ -126,7 +127,7 @@ class SortSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 300.0
     adjacency_radius: Annotated[
-        float, Meta(ge=0, description="distance of electrodes that are sorted together; channels are sorted alone: 0")
+        float, Meta(ge=0, le=0, description="the lab's: channels are sorted alone, so it is 0")
     ] = 0.0
     clip_size: Annotated[int, Meta(ge=40, le=150, description="samples of a clip that is clustered")] = 50
     num_features: Annotated[int, Meta(ge=2, le=30, description="principal components of clips")] = 10
@@ -234,6 +235,56 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "auto"
 
 
+class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `submit` asks Slurm for; never changes a result. Empty text, 0 and [] leave a choice to Slurm."""
+
+    workers: Annotated[
+        str,
+        Meta(description="workers beside the head, MIN:MAX (come and go with the work), or N for as many throughout"),
+    ] = "1:8"
+    fixed: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="nodes of one job, the head's among them; 0: workers are jobs of their own"),
+    ] = 0
+    name: Annotated[str, Meta(description="what the jobs and their output files are called")] = "raypipe"
+    partition: Annotated[str, Meta(description="partition of the workers")] = ""
+    constraint: Annotated[str, Meta(description="features that workers' nodes have, as 'dynamic&r5.2xlarge'")] = ""
+    account: Annotated[str, Meta(description="account that pays")] = ""
+    walltime: Annotated[str, Meta(description="as Slurm writes it: 90 (minutes), 12:00:00 or 2-00:00:00")] = ""
+    warning_seconds: Annotated[
+        int, Meta(ge=0, description="how long before the walltime nothing new is begun any more; 0: until the end")
+    ] = 300
+    cpus: Annotated[int, Meta(ge=0, description="CPUs of a worker; 0: all of its node, if it is exclusive")] = 0
+    memory_mb: Annotated[
+        int, Meta(ge=0, description="memory of a worker, MiB; 0: no --mem, as where memory is not scheduled")
+    ] = 0
+    exclusive: Annotated[bool, Meta(description="a worker has its node for itself")] = True
+    head_partition: Annotated[
+        str, Meta(description="partition of the head, whose nodes should not be taken away; empty: as the workers'")
+    ] = ""
+    head_constraint: Annotated[str, Meta(description="features that the head's node has; empty: as the workers'")] = ""
+    head_cpus: Annotated[int, Meta(ge=1, description="CPUs of the head")] = 1
+    head_memory_mb: Annotated[int, Meta(ge=0, description="memory of the head, MiB; 0: no --mem")] = 0
+    requeue: Annotated[bool, Meta(description="a job whose node died is queued again")] = True
+    modules: Annotated[tuple[str, ...], Meta(description="modules that every job loads")] = ()
+    venv: Annotated[str, Meta(description="virtual environment that every job activates, on a disk that all share")] = (
+        ""
+    )
+    setup: Annotated[tuple[str, ...], Meta(description="further lines of shell, after modules and venv")] = ()
+    python: Annotated[
+        str, Meta(description="Python of the jobs; empty: the venv's, without one that which runs `submit`")
+    ] = ""
+    extra_directives: Annotated[
+        tuple[str, ...],
+        Meta(description="such as '--qos=long', in every job; take the place of those of the same name"),
+    ] = ()
+    skip_directives: Annotated[tuple[str, ...], Meta(description="such as '--requeue', not written at all")] = ()
+    temp: Annotated[str, Meta(description="where Ray keeps its sockets and logs on each node; a short path")] = "/tmp"  # noqa: S108
+    scratch: Annotated[
+        str, Meta(description="local disk to spill to; empty: SLURM_TMPDIR, TMPDIR, else where temp is")
+    ] = ""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
@@ -249,6 +300,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     freqspectrum_highpass: HighPassSpectrum = HighPassSpectrum()
     input: Input = Input()
     run: Resources = Resources()
+    slurm: Slurm = Slurm()
 
 
 def load_config(path: Path | None) -> Config:
@@ -259,7 +311,12 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
+        config = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
+        for table in msgspec.structs.fields(config):
+            for name, value in msgspec.structs.asdict(getattr(config, table.name)).items():
+                if isinstance(value, float) and not math.isfinite(value):  # TOML knows inf
+                    raise msgspec.ValidationError(f"Expected a finite `float` - at `$.{table.name}.{name}`")
+        return config
     except FileNotFoundError:
         raise UsageError(f"no configuration file {path}", hint="`raypipe config > raypipe.toml` writes one") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -304,5 +361,7 @@ def _toml_lines(config: Config) -> Iterator[str]:
 
 
 def _toml_value(value: Any) -> str:
-    # JSON's spelling of booleans, numbers, strings and lists is TOML's too.
-    return msgspec.json.encode(value).decode().replace(",", ", ")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    # JSON's spelling of booleans, numbers and strings is TOML's too.
+    return msgspec.json.encode(value).decode()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raypipe.config import Config, config_toml, load_config, parse_bytes
+from raypipe.config import Config, Slurm, config_toml, load_config, parse_bytes
 from raypipe.errors import UsageError
 from raypipe.stages import BY_NAME, choose_stages
 
@@ -15,6 +15,13 @@ def test_the_printed_settings_are_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "raypipe.toml"
     path.write_text(config_toml())
     assert load_config(path) == Config() == load_config(None)
+
+
+def test_lists_and_texts_with_commas_are_printed_as_they_are(tmp_path: Path) -> None:
+    jobs = Slurm(setup=("export A=1,2,3", 'echo "a, b"'), extra_directives=("--exclude=node1,node2",))
+    path = tmp_path / "raypipe.toml"
+    path.write_text(config_toml(Config(slurm=jobs)))
+    assert load_config(path).slurm == jobs
 
 
 @pytest.mark.parametrize(
@@ -26,6 +33,12 @@ def test_the_printed_settings_are_the_defaults(tmp_path: Path) -> None:
         ("[rpllfp]\nResampleRate = '500'", "ResampleRate"),
         ("[rpllfp]\nLowPassFrequency = [1]", "LowPassFrequency"),
         ("[run]\nprogress = 'loud'", "progress"),
+        ("[mountain_batch]\ndetect_threshold = 0", "detect_threshold"),
+        ("[mountain_batch]\ndetect_threshold = nan", "detect_threshold"),
+        ("[mountain_batch]\nmax_events_hz = inf", "max_events_hz"),
+        ("[mountain_batch]\nmask_chunk_size = 10_000_000", "mask_chunk_size"),
+        ("[mountain_batch]\nadjacency_radius = 100", "adjacency_radius"),
+        ("[mountain_batch]\nsorter = 'kilosort'", "sorter"),
         ("[run", "TOML"),
     ],
 )

@@ -16,8 +16,8 @@ from raypipe.stages.sorting.memory import COMPILING, memory_needed, most_events
 
 LANES = 8
 MB = 1 << 20
-RAY_SERVICES = 560 * MB
-"""Ray's own processes and the driver, on one node."""
+RAY_SERVICES = 520 * MB
+"""Ray's own processes and the driver, on one node; and what workers keep that wait for their next task."""
 READER_BASE = 170 * MB
 FILTER_BASE = 210 * MB
 _SESSION_WORKER = 110 * MB
@@ -53,6 +53,8 @@ _BYTES_OF_A_SPIKE = 420
 _BYTES_OF_A_SPIKE_AT_WORK = 800
 _BYTES_OF_AN_EVENT_AT_WORK = 3 * 24
 """`firings.mda` while it is made."""
+_SMALLEST_STORE = 80 * MB
+"""Ray takes no less."""
 _SMALLEST_TILE_SECONDS = 1.0
 _FORGOTTEN_DECADES = 10
 _STATE_ROW = LANES * 8
@@ -92,6 +94,8 @@ class Budget:
     tile_seconds: float
     tiles_in_flight: int
     object_store: int
+    tiles: int
+    """What of the object store is written to; it may be larger."""
     reader: int
     filter_actor: int
     session_task: int
@@ -104,7 +108,8 @@ class Budget:
     @property
     def total(self) -> int:
         """Bytes of all processes together at their peak."""
-        return RAY_SERVICES + self.object_store + self.asked_for
+        compiling = COMPILING if self.object_task else 0  # whoever is first does it, once for all
+        return RAY_SERVICES + self.tiles + compiling + self.asked_for
 
 
 def make_budget(
@@ -112,17 +117,17 @@ def make_budget(
 ) -> Budget:
     """Choose the most filter actors and the largest tiles (up to the configured) whose sum fits `memory` bytes.
 
-    `session_task` is what the largest task of a whole session asks for, which runs beside them. `object_task` is what
-    the largest task of a channel's objects asks for: `cpus` of them run beside the filters where there is room, else
-    fewer, or after them. Raises `TooLittleMemory` with both numbers if one actor with the smallest tiles, or one such
-    task, does not fit.
+    `session_task` is what the largest task of a whole session asks for, `object_task` what the largest of a channel's
+    objects does: one of them runs beside the filters, and `cpus` of the latter after them; where there is no room,
+    fewer. Raises `TooLittleMemory` with both numbers if one actor with the smallest tiles, or one such task, does not
+    fit.
     """
     loads = list(loads)
 
     def fitted(smallest: Budget) -> Budget:
-        room = max(smallest.asked_for, memory - RAY_SERVICES - smallest.object_store)
+        room = max(smallest.asked_for, memory - (smallest.total - smallest.asked_for))
         filters = smallest.reader + smallest.filter_actors * smallest.filter_actor
-        return replace(smallest, asked_for=min(room, filters + session_task + cpus * object_task))
+        return replace(smallest, asked_for=min(room, max(filters + max(session_task, object_task), cpus * object_task)))
 
     most = min(cpus, max((load.groups for load in loads), default=0))
     smallest = None
@@ -137,14 +142,15 @@ def make_budget(
             seconds = max(_SMALLEST_TILE_SECONDS, seconds / 2)
     if smallest is None:  # nothing for the filters
         largest = max(session_task, object_task)
-        smallest = Budget(0, config.run.tile_seconds, 0, 80 * MB, 0, 0, session_task, object_task, largest)
+        smallest = Budget(0, config.run.tile_seconds, 0, _SMALLEST_STORE, 0, 0, 0, session_task, object_task, largest)
         if smallest.total <= memory:
             return fitted(smallest)
-    less = "take fewer channels at a time with --channels" if most else "leave the largest stage out with --skip"
+    is_filters = smallest.asked_for > max(session_task, object_task)
+    less = "take fewer channels at a time with --channels" if is_filters else "leave the largest stage out with --skip"
     raise TooLittleMemory(
         f"the smallest way to do this needs {in_gb(smallest.total)}"
         + (f" ({in_gb(session_task)} of it for what is made of whole sessions)" if session_task else "")
-        + (f" ({in_gb(object_task)} for the largest channel)" if object_task else "")
+        + (f" ({in_gb(object_task)} for the largest object)" if object_task else "")
         + f", and {in_gb(memory)} are allowed",
         hint=f"give more with --memory, use a larger machine, or {less}",
     )
@@ -171,7 +177,7 @@ def object_memory(stage: Stage, config: Config, n_samples: int, n_sources: int) 
     """Bytes that a stage of channels' objects needs: of `n_samples` of a channel, or of `n_sources` objects of the day."""
     if stage.name == "mountain_batch":
         files = _BYTES_OF_AN_EVENT_AT_WORK * most_events(n_samples, config.mountain_batch)
-        return _DRAWING + COMPILING + memory_needed(n_samples, config.mountain_batch) + files
+        return _SESSION_WORKER + memory_needed(n_samples, config.mountain_batch) + files  # drawing is less than sorting
     if stage.level == "day":
         return _DRAWING + day_bytes(n_sources, stage.arguments(config)["pointsPerWindow"])
     if "pointsPerWindow" in (arguments := stage.arguments(config)):
@@ -215,14 +221,15 @@ def _budget(
     frames = max(int(tile_seconds * load.sampling_rate_hz) * load.columns * 2 for load in loads)
     groups = max(math.ceil(load.groups / actors) * group_bytes(load, config) for load in loads)
     in_flight = config.run.tiles_in_flight
-    object_store = max(80 * MB, (in_flight + 1) * tile + tile // 4)
+    tiles = (in_flight + 1) * tile + tile // 4
     reader = READER_BASE + frames + tile
     filter_actor = FILTER_BASE + groups
     return Budget(
         filter_actors=actors,
         tile_seconds=tile_seconds,
         tiles_in_flight=in_flight,
-        object_store=object_store,
+        object_store=max(_SMALLEST_STORE, tiles),
+        tiles=tiles,
         reader=reader,
         filter_actor=filter_actor,
         session_task=session_task,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from io import StringIO
 from typing import Any
 
@@ -11,11 +12,15 @@ from raypipe.errors import Refused
 from raypipe.events import TaskFailed
 from raypipe.memory import Budget, in_gb
 from raypipe.plan import Plan
+from raypipe.plan_objects import LEVELS
 from raypipe.recording import ranges
+from raypipe.stages import BY_NAME
 from raypipe.status import Row, Status
 from raypipe.tasks import Task
 
 _SHOWN_REASONS = 20
+_BELOW = {"joined": 1, "day": 2}
+"""Where stages of these levels stand in a table: below the sessions that they are made from."""
 
 
 def plan_text(plan: Plan) -> str:
@@ -59,7 +64,7 @@ def plan_json(plan: Plan) -> str:
             "day": plan.day.title,
             "counts": {state: plan.counts[state] for state in ("done", "todo", "kept")},
             "bytes_to_write": plan.bytes_to_write,
-            "memory": None if budget is None else {name: getattr(budget, name) for name in budget.__dataclass_fields__},
+            "memory": None if budget is None else {**asdict(budget), "total": budget.total},
             "refused": refused.message if plan.todo and refused else "",
             "tasks": [
                 {
@@ -123,7 +128,7 @@ def status_text(status: Status, plan: Plan) -> str:
     table.add_column("there", justify="right")
     for heading in ("missing", "damaged", "changed"):
         table.add_column(heading)
-    for row in status.rows:
+    for row in sorted(status.rows, key=lambda row: _BELOW.get(BY_NAME[row.stage].level, 0)):
         array = f"{row.array:02d}" if row.array else ""
         lists = (_places(row, numbers) for numbers in (row.missing, row.damaged, row.changed))
         table.add_row(row.session, array, row.stage, f"{len(row.there)} of {row.expected}", *lists)
@@ -174,13 +179,14 @@ def _summary(plan: Plan) -> str:
     parts = [f"memory at most {in_gb(budget.total)}: "]
     if budget.filter_actors:
         parts.append(
-            f"{budget.filter_actors} filter workers of {in_gb(budget.filter_actor)}, a reader of"
-            f" {in_gb(budget.reader)}, {in_gb(budget.object_store)} of tiles of {budget.tile_seconds:g} s on their way, "
+            f"{budget.filter_actors} filter worker{'s' * (budget.filter_actors > 1)} of {in_gb(budget.filter_actor)},"
+            f" a reader of {in_gb(budget.reader)}, {in_gb(budget.tiles)} of tiles of {budget.tile_seconds:g} s on their way, "
         )
     if budget.session_task:
-        parts.append(f"{in_gb(budget.session_task)} for what is made of whole sessions, ")
+        parts.append(f"up to {in_gb(budget.session_task)} for what is made of whole sessions, ")
     if budget.object_task:
-        parts.append(f"up to {in_gb(budget.object_task)} for each channel that is sorted, ")
+        names = {task.stage.name: task.memory for task in plan.todo if task.stage.level in LEVELS}
+        parts.append(f"up to {in_gb(budget.object_task)} for each {max(names, key=names.__getitem__)} at work, ")
     return f"{head}\n{''.join(parts)}and Ray"
 
 
@@ -203,14 +209,18 @@ def _places(row: Row, numbers: Sequence[int]) -> str:
 def _reasons(plan: Plan) -> list[str]:
     """Say why tasks are to be done or kept; stages and channels that share a reason together."""
     channels: dict[tuple[str, str, str], list[int]] = {}
-    for task in plan.tasks:
+    for task in sorted(plan.tasks, key=lambda task: _BELOW.get(task.stage.level, 0)):
         if task.state != "done":
             found = channels.setdefault((task.session.name, task.why, task.stage.name), [])
             found += [task.channel.number] if task.channel else []
     return [
-        f"{session} {', '.join(names)}{f' of channels {numbers}' if numbers else ''}: {why}"
+        f"{session} {', '.join(names)}{_of_channels(numbers)}: {why}"
         for (session, why, numbers), names in _sharing(channels).items()
     ]
+
+
+def _of_channels(numbers: str) -> str:
+    return f" of channel{'s' * (not numbers.isdecimal())} {numbers}" if numbers else ""
 
 
 def _sharing(channels: Mapping[tuple[str, str, str], Sequence[int]]) -> dict[tuple[str, str, str], list[str]]:
@@ -223,7 +233,7 @@ def _sharing(channels: Mapping[tuple[str, str, str], Sequence[int]]) -> dict[tup
 
 def _by_stage(tasks: Iterable[Task]) -> dict[tuple[str, str], list[Task]]:
     table: dict[tuple[str, str], list[Task]] = {}
-    for task in sorted(tasks, key=lambda task: task.session.name):
+    for task in sorted(tasks, key=lambda task: (_BELOW.get(task.stage.level, 0), task.session.name)):
         table.setdefault((task.session.name, task.stage.name), []).append(task)
     return table
 

@@ -159,12 +159,12 @@ class _Bars:
                 )
             case WorkStarted(channel=None):
                 self._bar(_line(event), None)
+            case WorkStarted(channel=int()):
+                self._bar(event.stage, None)  # how many there are is told with the first that ends
             case WorkEnded(channel=int()):
-                if event.stage not in self.bars:
-                    self._bar(event.stage, event.total)
-                self.progress.update(
-                    self.bars[event.stage], completed=event.ended, count=f"{event.ended} of {event.total}"
-                )
+                self._bar(event.stage, None)  # what could not begin has none yet
+                count = f"{event.ended} of {event.total}"
+                self.progress.update(self.bars[event.stage], total=event.total, completed=event.ended, count=count)
             case WorkEnded():
                 name = f"{', '.join(event.sessions)}: {event.stage}"
                 if name in self.bars:  # what could not begin has none
@@ -184,7 +184,8 @@ class _Bars:
                 pass
 
     def _bar(self, name: str, total: int | None) -> None:
-        self.bars[name] = self.progress.add_task(name, total=total, count="")
+        if name not in self.bars:
+            self.bars[name] = self.progress.add_task(name, total=total, count="")
 
     def _say(self, text: str, **style: Any) -> None:
         self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True, **style)

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, Protocol
 
 import ray
@@ -114,7 +115,11 @@ class _Works:
         restarts: int,
     ) -> None:
         self.loop, self.sink, self.token, self.restarts = loop, sink, token, restarts
-        self.waiting = list(works)
+        self.works = list(works)
+        self.ready = list(range(len(works)))
+        """A heap of those to be looked at: what can begin at the same time begins in the order of the works."""
+        self.waiting: dict[TaskId, list[int]] = {}
+        """The others, each by one of those that it waits for."""
         self.pending = {task.id for work in works for task in work.tasks} | set(pending)
         self.lost = set(lost)
         self.total = Counter(work.stage for work in works)
@@ -122,25 +127,27 @@ class _Works:
 
     def dispatch(self) -> None:
         """Hand out what can begin; what cannot be done any more, because something it needs failed, fails with it."""
-        while free := [work for work in self.waiting if self._is_free(work)]:  # what fails here may free others
-            begun = set(map(id, free))
-            self.waiting = [work for work in self.waiting if id(work) not in begun]
-            for work in free:
-                doomed = [task for task in work.tasks if task.needs & self.lost]
-                self._end([Made.failure(task, _not_begun(task, self.lost)) for task in doomed])
-                rest = work.without(self.lost)
-                if rest.tasks:
-                    self.sink.emit(WorkStarted(rest.stage, rest.sessions, rest.channel))
-                    self._begin(rest, attempt=0)
-                else:
-                    self._tell_end(work)
+        while self.ready:  # what fails here may free others
+            number = heappop(self.ready)
+            work = self.works[number]
+            if awaited := self._awaited(work):
+                self.waiting.setdefault(awaited, []).append(number)
+                continue
+            doomed = [task for task in work.tasks if task.needs & self.lost]
+            self._end([Made.failure(task, _not_begun(task, self.lost)) for task in doomed])
+            rest = work.without(self.lost)
+            if rest.tasks:
+                self.sink.emit(WorkStarted(rest.stage, rest.sessions, rest.channel))
+                self._begin(rest, attempt=0)
+            else:
+                self._tell_end(work)
 
     def settle(self, session: str, written: Sequence[Written], failures: Sequence[Failure]) -> None:
         """Have files published and failures noted, and hand out what waited for them."""
         ended = {(file.stage, file.path) for file in written} | {(each.stage, each.path) for each in failures}
         self.lost |= ended - self.sink.written(session, written)
         self.sink.failed(session, failures)
-        self.pending -= ended
+        self._release(ended)
         self.dispatch()
 
     def _begin(self, work: Work, *, attempt: int) -> None:
@@ -150,8 +157,14 @@ class _Works:
         ref = do_work.options(num_cpus=cpus, memory=work.memory, max_retries=0).remote(work, token)
         self.loop.watch(ref, lambda ref: self._returned(ref, work, attempt))
 
-    def _is_free(self, work: Work) -> bool:
-        return all(self.pending.isdisjoint(task.needs) and self.pending.isdisjoint(task.after) for task in work.tasks)
+    def _awaited(self, work: Work) -> TaskId | None:
+        return next((id_ for task in work.tasks for id_ in task.needs | task.after if id_ in self.pending), None)
+
+    def _release(self, ids: Collection[TaskId]) -> None:
+        self.pending.difference_update(ids)
+        for id_ in ids:
+            for number in self.waiting.pop(id_, ()):
+                heappush(self.ready, number)
 
     def _returned(self, ref: Any, work: Work, attempt: int) -> None:
         try:
@@ -185,7 +198,7 @@ class _Works:
             files = [each.written for each in made if each.written and each.task.session.name == session]
             published = self.sink.written(session, files)
             self.lost |= {each.task.id for each in made if each.task.session.name == session} - published
-        self.pending -= {each.task.id for each in made}
+        self._release({each.task.id for each in made})
 
 
 def _not_begun(task: Task, lost: Collection[TaskId]) -> NotBegun:

@@ -5,7 +5,7 @@ time of change), its parameters, the code of its stage, and the same of all that
 did not make, or that somebody changed since, is kept and never overwritten unless one asks for it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +22,10 @@ _SHOWN_CHANGES = 3
 class History:
     """The ledger of a day, to judge tasks by."""
 
-    def __init__(self, day: Day, *, replace_foreign: bool = False) -> None:
+    def __init__(self, day: Day, *, replaced: Collection[str] = ()) -> None:
         self._day = day
-        self.replace_foreign = replace_foreign
+        self.replaced = replaced
+        """Stages whose outputs are made again where somebody else's are in their place."""
         self._entries: dict[str, list[Entry]] = {}
         self._last: dict[tuple[str, str, int | None], Entry] = {}
         for entry in read_ledger(day.state):
@@ -35,7 +36,7 @@ class History:
         """Decide what is to be done about a task; somebody else's file is only replaced if its stage is `asked_for`."""
         try:
             size = task.output.stat().st_size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return replace(task, why=self._why_missing(task))
         if entry := self.entry(task.output):
             difference = self._difference(task, entry)
@@ -47,13 +48,16 @@ class History:
         changed = self.knows(task.output)
         why = f"{'changed by something else since' if changed else 'made by something else'}; --replace makes it again"
         task = replace(task, state="kept", why=why, size=size, changed_since=changed)
-        if self.replace_foreign and asked_for and task.replaceable:
+        if task.stage.name in self.replaced and asked_for and task.replaceable:
             return replace(task, state="todo", why="to be replaced")
         return task
 
     def entry(self, path: Path) -> Entry | None:
         """Return what the ledger tells of a file, if it is still the file that raypipe made."""
-        status = path.stat()
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
         for entry in reversed(self._entries.get(self._relative(path), [])):
             if (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns):
                 return entry
@@ -64,7 +68,7 @@ class History:
         recorded: dict[str, str] = {}
         suffix = _OF + stage
         for output in outputs:
-            entry = self.entry(output) if output.exists() else None
+            entry = self.entry(output)
             if entry is None:
                 return {}
             own = entry.stage == stage
@@ -76,6 +80,11 @@ class History:
     def knows(self, path: Path) -> bool:
         """Whether raypipe once made a file of that name."""
         return self._relative(path) in self._entries
+
+    def last_key(self, stage: str, session: str, channel: int | None) -> Mapping[str, str]:
+        """Return the key of what the stage made there last, whether or not that is still there."""
+        last = self._last.get((stage, session, channel))
+        return last.key if last else {}
 
     def was_rewritten(self, task: Task) -> bool:
         """Whether the task's file is as another stage wrote it anew."""
@@ -96,9 +105,9 @@ class History:
     def _why_missing(self, task: Task) -> str:
         if self.knows(task.output):
             return "was made, and is gone"
-        earlier = self._last.get((task.stage.name, task.session.name, task.channel.number if task.channel else None))
+        earlier = self.last_key(task.stage.name, task.session.name, task.channel.number if task.channel else None)
         # Other parameters, other file name: the earlier file stays, as it does in PyHipp.
-        return (changes(earlier.key, task.key) if earlier else "") or "not made yet"
+        return (changes(earlier, task.key) if earlier else "") or "not made yet"
 
     def _relative(self, path: Path) -> str:
         # A raw file may be in the recording's folder, of which this ledger tells nothing.

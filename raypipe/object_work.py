@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
+from pathlib import Path
 
 from raypipe.config import Config
 from raypipe.errors import FormatError
 from raypipe.io.datafield import open_data
 from raypipe.io.objects import load_object, normalised_dir, object_name
 from raypipe.io.publish import write_unnamed
-from raypipe.outcome import Written
+from raypipe.outcome import Written, cells_in
 from raypipe.stages import export_mountain_cells as cells
 from raypipe.stages import freqspectrum, mountain_files, spectrum_pictures, waveform
 from raypipe.tasks import Task
@@ -34,7 +35,10 @@ def _day_spectrum(tasks: Sequence[Task], _config: Config, token: str) -> Iterato
 
 
 def _export_mountain_cells(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
-    """Write the cells under names beside their folders; the list of them takes the place of whatever cells there were."""
+    """Write the cells under names beside their folders; the list of them takes the place of whatever cells there were.
+
+    The folder of a cell with the same spikes as before stays, and what others made from them with it.
+    """
     (task,) = tasks
     path = task.objects["firings.mda", "mountain_batch"]
     sessions = mountain_files.read_start_indices(task.objects["start_indices.csv", "mountain_batch"])
@@ -52,20 +56,45 @@ def _export_mountain_cells(tasks: Sequence[Task], config: Config, token: str) ->
     )[task.session.name]
     folder = task.output.parent
     parts = []
+    old = cells_in(folder)
     for label, times_ms in found.items():
         cell = folder / mountain_files.cell_name(label)
-        for name, content in (
-            (cells.SPIKES_CSV, cells.spiketrain_csv(times_ms)),
-            (
-                object_name(cells.SPIKES_STEM, {}),
-                cells.spiketrain_image(cells.spiketrain_object(times_ms, normalised_dir(cell))),
+        contents = {
+            cells.SPIKES_CSV: cells.spiketrain_csv(times_ms),
+            object_name(cells.SPIKES_STEM, {}): cells.spiketrain_image(
+                cells.spiketrain_object(times_ms, normalised_dir(cell))
             ),
-        ):
+        }
+        if cell in old and _has_the_spikes(cell, contents):
+            old.remove(cell)
+        for name, content in contents.items():
             temporary = write_unnamed(folder / f"{cell.name}.{name}", content, token=token)
             parts.append(Written.at(temporary, task.stage.name, number_of(task), cell / name))
-    made = written(task, _list_of(found), (), token)
+    made = written(task, _list_of(found), tuple(_going_with(old)), token)
     assert made.written
-    yield replace(made, written=replace(made.written, parts=tuple(parts), replaces=cells.old_cells(folder)))
+    yield replace(made, written=replace(made.written, parts=tuple(parts), replaces=tuple(old)))
+
+
+def _has_the_spikes(cell: Path, contents: Mapping[str, bytes]) -> bool:
+    """Whether a folder is a cell's with the same spikes, and with no others."""
+    if cell.is_symlink() or not {path.name for path in cell.glob(f"{cells.SPIKES_STEM}*")} <= contents.keys():
+        return False
+    spikes = cell / cells.SPIKES_CSV
+    return spikes.is_file() and spikes.read_bytes() == contents[cells.SPIKES_CSV]
+
+
+def _going_with(old: Sequence[Path]) -> Iterator[str]:
+    """Say which files that others made of the spikes go with the cells that they lie in."""
+    files = [
+        path
+        for cell in old
+        if cell.is_dir() and not cell.is_symlink()
+        for path in sorted(cell.iterdir())
+        if not path.name.startswith(cells.SPIKES_STEM)
+    ]
+    if files:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        yield f"what was made from earlier spikes goes with them: {files[0].parent.name}/{files[0].name}{more}"
 
 
 def _list_of(found: Mapping[int, Sized]) -> bytes:

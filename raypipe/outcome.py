@@ -1,5 +1,6 @@
 """What becomes of an output in a worker: a file that is written but not yet published, or a failure."""
 
+import re
 import shutil
 import traceback
 from collections.abc import Iterable
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from raypipe.errors import RaypipeError
 from raypipe.io.publish import sync_folder
+
+_CELL = re.compile(r"cell[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Written:
     parts: tuple["Written", ...] = ()
     """Files that get their names before it does."""
     replaces: tuple[Path, ...] = ()
-    """Folders that give way to the parts."""
+    """What gives way to the parts: folders with all that is in them, and what else has such a name."""
 
     @property
     def files(self) -> tuple["Written", ...]:
@@ -36,8 +39,9 @@ class Written:
         if self.parts or self.replaces:
             self.path.unlink(missing_ok=True)
             _sync([self.path.parent])
-            for folder in self.replaces:
-                shutil.rmtree(folder)
+            for place in self.replaces:
+                # Of a link only the link goes: what it leads to may be others' as well.
+                shutil.rmtree(place) if place.is_dir() and not place.is_symlink() else place.unlink()
         for files in (self.parts, (self,)):
             for file in files:
                 file.path.parent.mkdir(exist_ok=True)
@@ -49,6 +53,11 @@ class Written:
         """Make the record of the file `temporary`, which is to become `path`."""
         status = temporary.stat()
         return cls(stage, channel, path, temporary, status.st_size, status.st_mtime_ns)
+
+
+def cells_in(folder: Path) -> list[Path]:
+    """List what has the name of a cell in a channel's folder: folders, links, and what else is in their place."""
+    return sorted(path for path in folder.glob("cell*") if _CELL.fullmatch(path.name))
 
 
 def _sync(folders: Iterable[Path]) -> None:

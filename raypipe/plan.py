@@ -67,7 +67,7 @@ def make_plan(
     """
     if config.run.memory:
         parse_bytes(config.run.memory)  # nonsense is refused, whether or not there is anything to do
-    history = History(day, replace_foreign=replace_foreign)
+    history = History(day, replaced={stage.name for stage in stages} if replace_foreign else ())
     tasks, problems = plan_sessions(day, config, stages, history)
     recordings: list[Recording] = []
     of_channels: list[Task] = []

@@ -14,16 +14,20 @@ from raypipe.config import Config
 from raypipe.day import CALIBRATION, MOUNTAINS, Day, Session
 from raypipe.errors import InputMissing, RaypipeError, Refused
 from raypipe.history import History, derived, input_key
+from raypipe.io.objects import object_name
 from raypipe.memory import object_bytes, object_memory
+from raypipe.outcome import cells_in
 from raypipe.plan_channels import stage_key
 from raypipe.plan_sessions import left_out
-from raypipe.recording import Channel, Recording, Selection
+from raypipe.recording import Channel, Recording, Selection, ranges
 from raypipe.stages import BY_NAME, STAGES, Stage
 from raypipe.tasks import ObjectOf, Problem, Task, TaskId
 
+_SESSIONS = "parameter sessions"
 LEVELS = ("object", "joined", "day")
 FIRINGS = "firings.mda"
-_CELL_FILES = "cell[0-9]*/spiketrain*"
+_SPIKES = "spiketrain"
+_CELL_FILES = frozenset({f"{_SPIKES}.csv", object_name(_SPIKES, {})})
 
 
 def and_their_sources(chosen: Collection[Stage]) -> list[Stage]:
@@ -57,8 +61,7 @@ def plan_objects(
         planner.hinder(problem)
     for stage in and_their_sources(chosen):
         if stage.level in LEVELS and not (stage.level == "day" and selection):
-            for session, channel in planner.places(stage):
-                planner.add(stage, session, channel)
+            planner.add_all(stage)
     tasks = [task for tasks in planner.tasks.values() for task in tasks if task.stage in chosen]
     return tasks, list(filter(None, (obstacle.problem(chosen) for obstacle in planner.obstacles)))
 
@@ -110,7 +113,7 @@ class _Planner:
             }
             for recording in recordings
         }
-        self.order = _in_time_order(recordings)
+        self.order, self.order_is_told = _in_time_order(recordings)
         self.tasks: dict[_Place, list[Task]] = {}
         self.obstacles: list[_Obstacle] = []
         self.hindered: dict[_Place, _Obstacle] = {}
@@ -126,10 +129,19 @@ class _Planner:
         self.obstacles.append(obstacle)
         self.hindered.update((_place(task), obstacle) for task in problem.tasks)
 
+    def add_all(self, stage: Stage) -> None:
+        """Plan a stage wherever it is to be done; it concerns those whose recordings are broken if that is nowhere."""
+        places = list(self.places(stage))
+        for session, channel in places:
+            self.add(stage, session, channel)
+        if not places and (obstacle := self._of_no_channels(stage)):
+            obstacle.stages.append(stage.name)
+
     def places(self, stage: Stage) -> Iterator[tuple[Session, Channel | None]]:
         """Yield what the stage is to be done for."""
         if stage.level == "day":
-            yield Session(self.day.input.name, self.day.input, self.day.output), None
+            if any(session.is_navigation for session in self.day.sessions):
+                yield Session(self.day.input.name, self.day.input, self.day.output), None
         elif stage.level == "joined":
             session = Session(MOUNTAINS, self.day.input / MOUNTAINS, self.day.output / MOUNTAINS)
             for number in sorted({number for channels in self.channels.values() for number in channels}):
@@ -168,8 +180,14 @@ class _Planner:
         if BY_NAME[need].level == "joined":
             return [(need, MOUNTAINS, channel.number)]
         if stage.level == "joined":
-            return [(need, name, channel.number) for name in self.order if channel.number in self.channels[name]]
+            return [(need, name, channel.number) for name in self._order_of(stage, channel.number)]
         return [(need, session.name, channel.number)]
+
+    def _order_of(self, stage: Stage, number: int) -> list[str]:
+        """Return a channel's sessions in the order in which they are joined: where nothing tells it any more, as before."""
+        names = [name for name in self.order if number in self.channels[name]]
+        before = self.history.last_key(stage.name, MOUNTAINS, number).get(_SESSIONS, "").split(", ")
+        return before if not self.order_is_told and set(before) == set(names) else names
 
     def _tasks(self, stage: Stage, session: Session, channel: Channel | None, sources: Sequence[Task]) -> list[Task]:
         if channel is None:
@@ -178,11 +196,13 @@ class _Planner:
             folder = session.output / f"channel{channel.number:03d}"
         else:
             folder = session.channel_folder(channel.array, channel.number)
+        sources = [source for source in sources if not stage.reads or source.output.name in stage.reads]
         key = _made_from(sources, session)
         if stage.level == "joined":
-            key["parameter sessions"] = ", ".join(dict.fromkeys(source.session.name for source in sources))
+            key[_SESSIONS] = ", ".join(source.session.name for source in sources)
+        elif stage.level == "day":
+            key["parameter channels"] = _channels_of(sources)
         samples = channel.n_samples if channel else 0
-        sources = [source for source in sources if not stage.reads or source.output.name in stage.reads]
         tasks = [
             Task(
                 stage,
@@ -215,14 +235,19 @@ class _Planner:
         there = {task.output.name for source in sources for task in self.tasks.get(source, ())}
         if lacking := sorted(set(stage.reads) - there):
             return self._new_obstacle(place, _lacking(tasks[0], lacking))
-        if stage.level != "object":
-            for obstacle in self.obstacles:
-                if obstacle.has_no_channels and not _origins(stage).isdisjoint(obstacle.stages):
-                    return obstacle
+        if stage.level != "object" and (obstacle := self._of_no_channels(stage)):
+            return obstacle
         if stage.name in self.chosen and (missing := self._left_out(sources)):
             place = (*place[:2], None)  # one for all channels
             return self.hindered.get(place) or self._new_obstacle(place, left_out(stage, place[1], missing))
         return None
+
+    def _of_no_channels(self, stage: Stage) -> _Obstacle | None:
+        """Return what keeps the channels of a session from being known, from which the stage is made."""
+        return next(
+            (each for each in self.obstacles if each.has_no_channels and not _origins(stage).isdisjoint(each.stages)),
+            None,
+        )
 
     def _new_obstacle(self, place: _Place, error: RaypipeError) -> _Obstacle:
         self.obstacles.append(_Obstacle(place[1], error))
@@ -241,21 +266,23 @@ class _Planner:
 
     def _with_its_cells(self, task: Task) -> Task:
         """Judge a list of cells by the cells: those that raypipe did not make are kept, those that are gone are missed."""
-        files = sorted(task.output.parent.glob(_CELL_FILES))
-        foreign = [path for path in files if self.history.entry(path) is None]
-        if foreign and not self.history.replace_foreign:
-            changed = any(map(self.history.knows, foreign))
+        cells = {place.name: _spikes_in(place) for place in cells_in(task.output.parent)}
+        foreign = {name: path for name, files in cells.items() for path in files if self.history.entry(path) is None}
+        if foreign and task.stage.name not in self.history.replaced:
+            changed = any(map(self.history.knows, foreign.values()))
             who = "changed by something else since" if changed else "made by something else"
-            why = f"{foreign[0].parent.name} was {who}; --replace makes all cells again"
+            why = f"{min(foreign)} was {who}; --replace makes all cells again"
             return replace(task, state="kept", why=why, changed_since=changed)
-        if task.state == "done":
-            there = {path.parent.name for path in files}
-            gone = [cell for cell in listed_cells(task.output) if cell not in there]
-            if gone or foreign:
-                return replace(
-                    task, state="todo", why=f"{gone[0]} is gone" if gone else "to be replaced", incomplete=True
-                )
-        return task
+        if task.state != "done":
+            return task
+        listed = listed_cells(task.output)
+        whys = [f"{name} is to be replaced" for name in foreign]
+        whys += [f"{name} is gone" for name in listed if not cells.get(name)]
+        whys += [
+            f"of {name} a file is gone" for name in listed if not {p.name for p in cells.get(name, ())} >= _CELL_FILES
+        ]
+        whys += [f"{name} is not of these cells" for name, files in cells.items() if files and name not in listed]
+        return replace(task, state="todo", why=whys[0], incomplete=True) if whys else task
 
 
 class _InTheWay(Refused):
@@ -282,9 +309,14 @@ def _lacking(task: Task, names: Sequence[str]) -> InputMissing:
 
 
 def _together(tasks: list[Task]) -> list[Task]:
-    """Have files made together that are made together; a sorting of something else is whole without our other files."""
-    if any(task.state == "kept" and task.output.name == FIRINGS for task in tasks):
-        return [task for task in tasks if task.state != "todo"]
+    """Have files made together that are made together; of a sorting of something else, all that is there is used."""
+    if firings := next((task for task in tasks if task.state == "kept" and task.output.name == FIRINGS), None):
+        why = f"belongs to a {FIRINGS} that was {firings.why}"
+        return [
+            replace(task, state="kept", why=why) if task.state == "todo" else task
+            for task in tasks
+            if task.state != "todo" or task.output.exists()
+        ]
     why = next((task.why for task in tasks if task.state == "todo"), "")
     return [replace(task, state="todo", why=why) if why and task.state == "done" else task for task in tasks]
 
@@ -293,6 +325,19 @@ def listed_cells(path: Path) -> list[str]:
     """Return the folders that a `cells.csv` names; none if it is not such a list."""
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         return [row["cell"] for row in csv.DictReader(file) if row.get("cell")]
+
+
+def _spikes_in(place: Path) -> list[Path]:
+    """Return the files of spikes in a cell's folder; what is no folder stands for itself."""
+    return sorted(place.glob(f"{_SPIKES}*")) if place.is_dir() else [place]
+
+
+def _channels_of(sources: Sequence[Task]) -> str:
+    found: dict[str, list[int]] = {}
+    for source in sources:
+        if source.channel:
+            found.setdefault(source.session.name, []).append(source.channel.number)
+    return "; ".join(f"{ranges(numbers)} of {session}" for session, numbers in found.items())
 
 
 def _origins(stage: Stage) -> set[str]:
@@ -332,9 +377,10 @@ def _said(values: Sequence[str]) -> str:
     return f"{len(values)} different ones ({sha256(repr(values).encode()).hexdigest()[:12]})"
 
 
-def _in_time_order(recordings: Sequence[Recording]) -> list[str]:
-    """Return the sessions as they were recorded; where their files do not tell, the calibration comes first."""
+def _in_time_order(recordings: Sequence[Recording]) -> tuple[list[str], bool]:
+    """Return the sessions as they were recorded, and whether their files tell; if not, the calibration comes first."""
     names = sorted((each.session.name for each in recordings), key=lambda name: (name != CALIBRATION, name))
     origins = {each.session.name: each.header.time_origin for each in recordings if each.header}
     known = {name: origin for name, origin in origins.items() if origin}
-    return sorted(names, key=known.__getitem__) if len(known) == len(names) else names
+    told = len(known) == len(names)
+    return sorted(names, key=known.__getitem__) if told else names, told

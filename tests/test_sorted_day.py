@@ -23,7 +23,7 @@ from raypipe.events import Event, Note, PassProgressed, TaskDone, WorkStarted
 from raypipe.stages.mountain_files import read_firings, read_start_indices, read_templates
 from raypipe.status import status_of
 from tests.compare import OBJECTS, RIPPLE, datasets, leftovers
-from tests.conftest import SMALL, Processed
+from tests.conftest import Processed
 from tests.test_faults import workers
 from tests.test_run import CHANNELS, SESSIONS, folder
 
@@ -211,6 +211,44 @@ def test_a_cell_that_is_gone_is_made_again(one: Path, simulated: Path) -> None:
     assert datasets(one) == expected
 
 
+def test_what_was_made_of_spikes_stays_with_them_and_goes_with_them(one: Path, simulated: Path) -> None:
+    first, second = (folder(one, "session01", 9) / name for name in ("cell01", "cell02"))
+    for cell in (first, second):
+        (cell / "vmplacecell_d41d.hkl").write_bytes(b"made from the spikes")
+    (second / "spiketrain_d41d.hkl").unlink()
+    assert again(simulated, one).done == 1
+    assert (first / "vmplacecell_d41d.hkl").exists()
+    assert (second / "vmplacecell_d41d.hkl").exists(), "the spikes are the same"
+    events: list[Event] = []
+    config = Config(mountain_batch=SortSettings(detect_threshold=9.0))
+    assert again(simulated, one, config=config, listeners=[events.append]).exit_code == 0
+    assert not list(one.rglob("vmplacecell*"))
+    said = [event.text for event in events if isinstance(event, Note) and "goes with them" in event.text]
+    assert said == [
+        "channel 9: what was made from earlier spikes goes with them: cell01/vmplacecell_d41d.hkl and 1 more"
+    ]
+
+
+@pytest.mark.parametrize("what", ["a file", "a link", "a link to nothing"])
+def test_what_is_in_a_cells_place_gives_way_when_one_asks(
+    one: Path, simulated: Path, tmp_path: Path, what: str
+) -> None:
+    expected = datasets(one)
+    cell = folder(one, "session01", 9) / "cell01"
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(cell, elsewhere)
+    if what == "a file":
+        cell.write_bytes(b"notes")
+    else:
+        cell.symlink_to(elsewhere if what == "a link" else "nothing")
+    (elsewhere / "spiketrain.csv").write_bytes(b"1.0\r\n")
+    assert again(simulated, one).done == 0
+    assert again(simulated, one, replace=True).done == 1
+    assert datasets(one) == expected
+    assert (elsewhere / "spiketrain.csv").read_bytes() == b"1.0\r\n"
+    assert not again(simulated, one, replace=True).plan.todo
+
+
 def test_cells_of_something_else_are_kept_until_one_asks(one: Path, simulated: Path) -> None:
     edited = folder(one, "session01", 9) / "cell01" / "spiketrain.csv"
     edited.write_bytes(b"1.0,2.0\r\n")
@@ -287,7 +325,8 @@ def test_a_worker_that_is_killed_while_it_sorts_is_begun_again(
 def test_a_driver_that_is_killed_loses_nothing(
     processed: Processed, simulated: Path, tmp_path: Path, stage: str
 ) -> None:
-    command = [Path(sys.executable).parent / "raypipe", "run", simulated, "--output", tmp_path, "--json"]
+    command: list[str | Path] = [Path(sys.executable).parent / "raypipe", "run", simulated, "--output", tmp_path]
+    command += ["--json"]
     command += [f"--only={each}" for each in (*SORTING, "freqspectrum_highpass")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
@@ -362,7 +401,7 @@ def test_stages_of_objects_are_named_by_what_they_lack(simulated: Path, tmp_path
         "session01: export_mountain_cells needs rplhighpass and mountain_batch, not up to date and left out"
     )
     assert "--only rplhighpass --only mountain_batch" in cells_error.hint
-    assert all(len(problem.tasks) == len(SMALL.channels) for problem in plan.problems)
+    assert all(len(problem.tasks) == len(CHANNELS) for problem in plan.problems)
     assert plan.todo == ()
 
 

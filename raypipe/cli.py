@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal, NoReturn
 import msgspec
 import typer
 
+from cluster.errors import ClusterError
 from raypipe import __version__
 from raypipe.errors import RaypipeError, UsageError
 
 app = typer.Typer(
     name="raypipe",
     help="A day of hippocampus recordings: from Ripple files to the lab's analysis objects, on Ray.",
-    epilog="Exit codes: 0 done, 1 a task failed, 2 usage, 3 refused (memory, disk, lock), 75 out of time, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a task failed, 2 usage, 3 refused (memory, disk, lock), 4 cluster, 75 out of time, 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -66,7 +67,7 @@ def main() -> NoReturn:
     """Run the command line; every expected error ends with one message and its exit code."""
     try:
         app(standalone_mode=True)
-    except RaypipeError as error:
+    except (RaypipeError, ClusterError) as error:
         typer.secho(f"raypipe: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
     sys.exit(0)
@@ -323,6 +324,129 @@ def simulate(
     with simple_bar("writing the day") as advance:
         made = simulate_day(root, settings, overwrite=overwrite, progress=advance)
     typer.echo(str(made))
+
+
+def _of_jobs(meaning: str, metavar: str, **more: Any) -> Any:
+    return typer.Option(metavar=metavar, help=meaning, rich_help_panel="Jobs", **more)
+
+
+@app.command(
+    epilog="Examples:\n\n- `raypipe submit data/picasso/20181105 --workers 1:8`\n\n"
+    "- `raypipe submit data/picasso/20181105 data/picasso/20181106 --partition queue1 --time 12:00:00`\n\n"
+    "- `raypipe submit data/picasso/20181105 --fixed 4 --print` shows the scripts and changes nothing"
+)
+def submit(
+    days: DayPaths,
+    workers: Annotated[
+        str | None, _of_jobs("Nodes that work beside the head's: they come and go with the work (1:8).", "MIN:MAX")
+    ] = None,
+    fixed: Annotated[
+        int | None, _of_jobs("Instead: one job of N nodes, the head's among them, from beginning to end.", "N", min=1)
+    ] = None,
+    partition: Annotated[str | None, _of_jobs("Partition of the workers; `sinfo` lists them.", "NAME")] = None,
+    account: Annotated[str | None, _of_jobs("Account that pays.", "NAME")] = None,
+    time: Annotated[str | None, _of_jobs("Walltime: 90 (minutes), 12:00:00 or 2-00:00:00.", "TIME")] = None,
+    name: Annotated[str | None, _of_jobs("What the jobs and their output files are called.", "NAME")] = None,
+    only: Only = None,
+    skip: Skip = None,
+    channels: Channels = None,
+    output: Output = None,
+    config: ConfigFile = None,
+    no_raw: NoRaw = False,
+    replace: Replace = False,
+    show: Annotated[bool, typer.Option("--print", help="Print the jobs' scripts, and change nothing.")] = False,
+) -> None:
+    """Have days done on a Slurm cluster; to be called on its login or head node.
+
+    A small job, the head, plans and hands out the work. Each worker is a job of its own that joins when its node is
+    there, so that the run begins with the first. A last job clears up, however the others ended. The days, raypipe and
+    its Python must be on disks that all nodes share. What else jobs can ask for (modules, venv, constraint, memory) is
+    in the table `slurm` that `raypipe config` prints; give your own with --config.
+    """
+    from raypipe import submit as submitting
+    from raypipe.config import load_config
+
+    if workers is not None and fixed is not None:
+        raise UsageError(
+            "--workers and --fixed contradict each other",
+            hint="--workers 1:8 for nodes that come and go, --fixed 4 for one job of four nodes",
+        )
+    settings = load_config(config)
+    asked = {"workers": workers, "partition": partition, "account": account, "walltime": time, "name": name}
+    changed: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
+    changed |= {"fixed": fixed or 0} if workers is not None or fixed is not None else {}
+    slurm = submitting.for_any_folder(msgspec.structs.replace(settings.slurm, **changed))
+    settings = msgspec.structs.replace(settings, slurm=slurm)
+    skipped = (*(skip or ()), *(["rplsplit"] if no_raw else ()))
+    choice = submitting.Choice(tuple(only or ()), skipped, channels, output, replace)
+    found = submitting.survey(days, settings, choice)
+    for note in found.notes:
+        typer.echo(note, err=True)
+    if not found.plans:
+        raise typer.Exit(int(found.broken))
+    made = submitting.new_submission(settings, found, choice)
+    for note in submitting.room_notes(made, anywhere=show):
+        typer.echo(note, err=True)
+    if show:
+        typer.echo(submitting.printed(made.texts()), nl=False)
+        return
+    typer.echo(submitting.how_to_follow(made, submitting.submit(made)), nl=False)
+
+
+@app.command(epilog="Examples:\n\n- `raypipe jobs`\n\n- `raypipe jobs data/picasso/20181105 --json`")
+def jobs(
+    days: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DAY...]", help="Folders of days (default: all your runs).")
+    ] = None,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Show the runs on this cluster: their jobs, what those wait for, how far the days are and what is being done."""
+    from raypipe import jobs as running
+    from raypipe.day import find_day
+
+    found = running.cluster_runs([find_day(day, output) for day in days or ()])
+    typer.echo(running.runs_json(found) if json else running.runs_text(found), nl=False)
+
+
+@app.command(
+    epilog="Examples:\n\n- `raypipe log data/picasso/20181105` lists what there is\n\n"
+    "- `raypipe log data/picasso/20181105 session01-rpllfp-009`\n\n"
+    "- `raypipe log data/picasso/20181105 1234` prints what the job 1234 wrote\n\n"
+    "- `raypipe log mountain_batch-009` looks at your runs on this cluster"
+)
+def log(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[DAY] [TASK]", help="A day's folder; a task, a part of its name, or a job's id."),
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Print the log of a task or a job; without one, list the logs. Exit code 2 if there is no such log, or several."""
+    from raypipe import logs
+
+    day, task = _day_and_task(words or [])
+    found = logs.logs_of_all(day, output)
+    chosen = logs.find_logs(found, task) if task else []
+    names = {each.name for each in chosen}
+    if len(names) == 1:
+        typer.echo("\n".join(map(logs.log_text, chosen)), nl=False)
+        return
+    typer.echo(logs.names_text(chosen or found), nl=False)
+    if task:
+        raise UsageError(
+            f"{len(names) or 'no'} logs have '{task}' in their name",
+            hint="give one of the names above" if found else "nothing of this has run yet",
+        )
+
+
+def _day_and_task(words: list[str]) -> tuple[Path | None, str]:
+    """Tell a day's folder, which may be left out, from the task."""
+    if len(words) > 2:
+        raise UsageError("log takes a day and a task", hint="raypipe log data/picasso/20181105 session01-rpllfp-009")
+    if words and (len(words) == 2 or Path(words[0]).is_dir()):
+        return Path(words[0]), "".join(words[1:])
+    return None, "".join(words)
 
 
 @app.command()

@@ -1,0 +1,97 @@
+"""The logs of a day: what failing tasks left, what the jobs wrote that did them, and of the rest that all went well."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from raypipe.day import Day, find_day
+from raypipe.events import TaskDone, TaskFailed
+from raypipe.jobs import EVENTS, read_events, running_folders
+from raypipe.submit import read_record, run_folders
+
+
+@dataclass(frozen=True)
+class Log:
+    """What was written about a task, or by a job."""
+
+    name: str
+    """`session01-rpllfp-009`, or `raypipe-slurm.node1.1234`."""
+    path: Path
+    line: str = ""
+    """All there is to say, where the file's content is not about this task alone."""
+
+    @property
+    def job(self) -> str:
+        """The id of the job; empty for a task."""
+        return self.name.rpartition(".")[2] if "-slurm." in self.name else ""
+
+
+def logs_of(day: Day) -> list[Log]:
+    """List what was written about the day's tasks and by the jobs that did them, oldest first."""
+    found: list[Log] = []
+    for run in sorted((day.state / "runs").glob("*")):
+        found += _told(run)
+        found += [Log(path.stem, path) for path in sorted(run.glob("*.log"))]
+    for folder in run_folders(day):
+        found += job_logs(folder.resolve())
+    return found
+
+
+def logs_of_all(path: Path | None, output: Path | None = None) -> list[Log]:
+    """List the logs of the day at `path`; without one, of all of this user's runs that Slurm knows.
+
+    Raises `UsageError` and its kinds, `ClusterError` and its kinds.
+    """
+    if path is not None:
+        return logs_of(find_day(path, output))
+    found: list[Log] = []
+    for folder in running_folders():
+        record = read_record(folder)
+        days = [Path(day) for day in record.days] if record else []
+        found += [log for day in days for log in logs_of(Day(day, day)) if not log.job]
+        found += job_logs(folder)
+    return found
+
+
+def job_logs(folder: Path) -> list[Log]:
+    """List what the jobs of a run's folder wrote, except those that wrote nothing."""
+    paths = sorted(path for end in ("out", "err") for path in folder.glob(f"*-slurm.*.{end}"))
+    return [Log(path.stem, path) for path in paths if path.stat().st_size]
+
+
+def find_logs(logs: Sequence[Log], task: str) -> list[Log]:
+    """Return those of a task or a job id; else those in whose names it is found."""
+    return [log for log in logs if task in (log.name, log.job)] or [log for log in logs if task in log.name]
+
+
+def names_text(logs: Sequence[Log]) -> str:
+    """List the logs that are files by name, each once, and count the others."""
+    files = dict.fromkeys(log.name for log in logs if not log.line)
+    others = {log.name: log for log in logs if log.line}.keys() - files
+    lines = [*files, *([f"and a line about each of {len(others)} tasks, such as {min(others)}"] if others else [])]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def log_text(log: Log) -> str:
+    """Return a log under a line that says where it is."""
+    text = log.line or log.path.read_text(encoding="utf-8", errors="replace").rstrip()
+    return f"== {log.path} ==\n{text}\n"
+
+
+def task_name(session: str, stage: str, channel: int | None) -> str:
+    """Return what a task's log is called: `session01-rpllfp-009`."""
+    return "-".join(part for part in (session, stage, f"{channel:03d}" if channel else "") if part)
+
+
+def _told(run: Path) -> list[Log]:
+    """List the tasks of which there is no file: what went well, and what could not even be begun."""
+    found: list[Log] = []
+    for event in read_events(run / EVENTS):
+        if isinstance(event, TaskDone):
+            line = f"done: {event.output}, {event.size} bytes"
+        elif isinstance(event, TaskFailed) and not event.log:
+            line = f"{event.error}\n{event.hint}"
+        else:
+            continue
+        found.append(Log(task_name(event.session, event.stage, event.channel), run / EVENTS, line))
+    return found

@@ -12,7 +12,7 @@ demo: .venv/installed ## make a small synthetic day and process it
 	$(BIN)/raypipe run $(DEMO)/picasso/20181105
 	$(BIN)/raypipe status $(DEMO)/picasso/20181105
 	$(BIN)/raypipe run $(DEMO)/picasso/20181105
-	@echo "look at $(DEMO)/picasso/20181105/session01/maze.png"
+	@echo "look at $(DEMO)/picasso/20181105: session01/maze.png, spectra_lfp.png, mountains/channel001/units.png"
 
 test: .venv/installed ## run the tests
 	$(BIN)/python -m pytest -m "not slurm"

@@ -1,4 +1,4 @@
-"""The most memory that all processes of a run hold together, beside what the plan promised.
+"""The most memory that all processes of a run hold together, beside what the plan promised: of all, of sorting alone.
 
 Proportional set sizes are added up, so that what processes share (the object store, libraries) counts once.
 """
@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
 from bench.machine import machine
 
+SORTING = [f"--only={stage}" for stage in ("mountain_batch", "export_mountain_cells", "waveform")]
 RAYPIPE = [str(Path(sys.executable).parent / "raypipe")]
 POLL_SECONDS = 0.25
 
@@ -30,31 +32,48 @@ def main() -> None:
     rows = []
     for seconds in options.seconds:
         with tempfile.TemporaryDirectory(dir=options.work, prefix="raypipe-bench-") as work:
-            rows.append(measure(Path(work), options.channels, seconds))
-        row = rows[-1]
-        print(
-            f"{row['channels']} channels x {seconds} s: at most {row['peak'] / 1e9:.2f} GB,"
-            f" promised {row['promised'] / 1e9:.2f} GB ({row['promised'] / row['peak']:.2f} times)",
-            flush=True,
-        )
+            day = simulated(Path(work), options.channels, seconds)
+            for what, stages in (("all", []), ("sorting", SORTING)):  # sorting: what was sorted goes, and is made again
+                if stages:
+                    subprocess.run([*RAYPIPE, "clean", day, "--yes", *stages], check=True)
+                peak, promised = measure(day, stages)
+                rows.append(
+                    {
+                        "what": what,
+                        "channels": options.channels,
+                        "seconds": seconds,
+                        "peak": peak,
+                        "promised": promised,
+                    }
+                )
+                print(
+                    f"{what}, {options.channels} channels x {seconds} s: at most {peak / 1e9:.2f} GB,"
+                    f" promised {promised / 1e9:.2f} GB ({promised / peak:.2f} times)",
+                    flush=True,
+                )
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
 
 
-def measure(work: Path, channels: int, seconds: int) -> dict[str, float]:
-    """Simulate a day, run it, and watch."""
+def simulated(work: Path, channels: int, seconds: int) -> str:
+    """Make a day to run."""
     simulate = [*RAYPIPE, "simulate", str(work), "--channels", str(channels), "--seconds", str(seconds)]
     subprocess.run([*simulate, "--trials", str(max(1, seconds // 6)), "--eye-seconds", "4"], check=True)
-    day = str(work / "picasso" / "20181105")
-    plan = json.loads(subprocess.run([*RAYPIPE, "plan", day, "--json"], check=True, capture_output=True).stdout)
-    process = subprocess.Popen([*RAYPIPE, "run", day], stderr=subprocess.DEVNULL)
+    return str(work / "picasso" / "20181105")
+
+
+def measure(day: str, stages: Sequence[str]) -> tuple[int, int]:
+    """Run some stages of a day (all, without any) and watch; return the peak and what was promised, in bytes."""
+    command = [*RAYPIPE, "plan", day, *stages, "--json"]
+    plan = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    process = subprocess.Popen([*RAYPIPE, "run", day, *stages], stderr=subprocess.DEVNULL)
     peak = 0
     while process.poll() is None:
         peak = max(peak, family_memory(process.pid))
         time.sleep(POLL_SECONDS)
     if process.returncode:
         raise SystemExit(f"the run ended with {process.returncode}")
-    return {"channels": channels, "seconds": seconds, "peak": peak, "promised": plan["memory"]["total"]}
+    return peak, plan["memory"]["total"]
 
 
 def family_memory(pid: int) -> int:

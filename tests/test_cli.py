@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from raypipe.events import WorkEnded, WorkStarted
+from raypipe.progress import _Bars
 from tests.compare import RIPPLE
 
 RAYPIPE = Path(sys.executable).parent / "raypipe"
@@ -32,6 +34,32 @@ def test_the_verbs_the_exit_codes_and_completion_are_in_the_help() -> None:
     assert "130 interrupted" in shown
     assert "--install-completion" in shown
     assert call("--version").stdout == "raypipe 0.1.0\n"
+
+
+def test_names_of_stages_are_completed() -> None:
+    words = {"_RAYPIPE_COMPLETE": "complete_bash", "COMP_WORDS": "raypipe run DAY --skip freq", "COMP_CWORD": "4"}
+    shown = subprocess.run([RAYPIPE], capture_output=True, text=True, env={**os.environ, **words})
+    assert shown.stdout.split() == ["freqspectrum", "freqspectrum_highpass"]
+
+
+def test_a_stage_of_channels_has_a_bar_from_its_first_channel_on() -> None:
+    from rich.progress import Progress, TextColumn
+
+    with Progress(TextColumn("{task.fields[count]}"), disable=True) as progress:
+        bars = _Bars(progress)
+        for channel in (1, 2):
+            bars(WorkStarted("mountain_batch", ("mountains",), channel))
+        assert [(task.description, task.total) for task in progress.tasks] == [("mountain_batch", None)]
+        bars(WorkEnded("mountain_batch", ("mountains",), 1, ended=1, total=124))
+        assert [(task.completed, task.total) for task in progress.tasks] == [(1, 124)]
+
+
+def test_a_plan_goes_from_sessions_to_the_day(simulated: Path) -> None:
+    lines = call("plan", simulated).stdout.splitlines()
+    places = [line.split()[0] for line in lines[2 : lines.index("")]]
+    assert list(dict.fromkeys(places)) == ["session01", "sessioneye", "mountains", "20181105"]
+    memory = json.loads(call("plan", simulated, "--json").stdout)["memory"]
+    assert memory["total"] > memory["asked_for"] > 0
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,14 @@ from cluster.jobs import JobSettings, finalize_job, fixed_job, head_job, worker_
 _LIMIT_SECONDS = 240.0
 
 
-def main(folder: Path, how: str, nodes: int, driver: list[str]) -> None:
-    settings = JobSettings(
+def settings_of(folder: Path) -> JobSettings:
+    return JobSettings(
         name="pipe2", logs=folder, walltime="10", python=sys.executable, head_memory_mb=2000, memory_mb=2000
     )
+
+
+def main(folder: Path, how: str, nodes: int, driver: list[str]) -> None:
+    settings = settings_of(folder)
     run = folder / "run"
     run.mkdir()
     if how == "fixed":

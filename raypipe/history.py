@@ -110,8 +110,10 @@ class History:
         return (changes(earlier, task.key) if earlier else "") or "not made yet"
 
     def _relative(self, path: Path) -> str:
-        # A raw file may be in the recording's folder, of which this ledger tells nothing.
-        return path.relative_to(self._day.output).as_posix() if path.is_relative_to(self._day.output) else str(path)
+        try:
+            return path.relative_to(self._day.output).as_posix()
+        except ValueError:  # a raw file may be in the recording's folder, of which this ledger tells nothing
+            return str(path)
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> str:

@@ -35,10 +35,7 @@ def _day_spectrum(tasks: Sequence[Task], _config: Config, token: str) -> Iterato
 
 
 def _export_mountain_cells(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made]:
-    """Write the cells under names beside their folders; the list of them takes the place of whatever cells there were.
-
-    The folder of a cell with the same spikes as before stays, and what others made from them with it.
-    """
+    """Write the cells under names beside their folders; the list of them takes the place of whatever cells there were."""
     (task,) = tasks
     path = task.objects["firings.mda", "mountain_batch"]
     sessions = mountain_files.read_start_indices(task.objects["start_indices.csv", "mountain_batch"])
@@ -55,32 +52,22 @@ def _export_mountain_cells(tasks: Sequence[Task], config: Config, token: str) ->
         where=str(path),
     )[task.session.name]
     folder = task.output.parent
-    parts = []
     old = cells_in(folder)
+    parts = []
     for label, times_ms in found.items():
         cell = folder / mountain_files.cell_name(label)
-        contents = {
-            cells.SPIKES_CSV: cells.spiketrain_csv(times_ms),
-            object_name(cells.SPIKES_STEM, {}): cells.spiketrain_image(
-                cells.spiketrain_object(times_ms, normalised_dir(cell))
+        for name, content in (
+            (cells.SPIKES_CSV, cells.spiketrain_csv(times_ms)),
+            (
+                object_name(cells.SPIKES_STEM, {}),
+                cells.spiketrain_image(cells.spiketrain_object(times_ms, normalised_dir(cell))),
             ),
-        }
-        if cell in old and _has_the_spikes(cell, contents):
-            old.remove(cell)
-        for name, content in contents.items():
+        ):
             temporary = write_unnamed(folder / f"{cell.name}.{name}", content, token=token)
             parts.append(Written.at(temporary, task.stage.name, number_of(task), cell / name))
     made = written(task, _list_of(found), tuple(_going_with(old)), token)
     assert made.written
     yield replace(made, written=replace(made.written, parts=tuple(parts), replaces=tuple(old)))
-
-
-def _has_the_spikes(cell: Path, contents: Mapping[str, bytes]) -> bool:
-    """Whether a folder is a cell's with the same spikes, and with no others."""
-    if cell.is_symlink() or not {path.name for path in cell.glob(f"{cells.SPIKES_STEM}*")} <= contents.keys():
-        return False
-    spikes = cell / cells.SPIKES_CSV
-    return spikes.is_file() and spikes.read_bytes() == contents[cells.SPIKES_CSV]
 
 
 def _going_with(old: Sequence[Path]) -> Iterator[str]:

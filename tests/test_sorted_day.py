@@ -211,22 +211,17 @@ def test_a_cell_that_is_gone_is_made_again(one: Path, simulated: Path) -> None:
     assert datasets(one) == expected
 
 
-def test_what_was_made_of_spikes_stays_with_them_and_goes_with_them(one: Path, simulated: Path) -> None:
+def test_one_is_told_what_goes_with_old_cells(one: Path, simulated: Path) -> None:
     first, second = (folder(one, "session01", 9) / name for name in ("cell01", "cell02"))
     for cell in (first, second):
         (cell / "vmplacecell_d41d.hkl").write_bytes(b"made from the spikes")
     (second / "spiketrain_d41d.hkl").unlink()
-    assert again(simulated, one).done == 1
-    assert (first / "vmplacecell_d41d.hkl").exists()
-    assert (second / "vmplacecell_d41d.hkl").exists(), "the spikes are the same"
     events: list[Event] = []
-    config = Config(mountain_batch=SortSettings(detect_threshold=9.0))
-    assert again(simulated, one, config=config, listeners=[events.append]).exit_code == 0
+    assert again(simulated, one, listeners=[events.append]).done == 1
     assert not list(one.rglob("vmplacecell*"))
     said = [event.text for event in events if isinstance(event, Note) and "goes with them" in event.text]
-    assert said == [
-        "channel 9: what was made from earlier spikes goes with them: cell01/vmplacecell_d41d.hkl and 1 more"
-    ]
+    what = "cell01/vmplacecell_d41d.hkl and 1 more"
+    assert said == [f"channel 9: what was made from earlier spikes goes with them: {what}"]
 
 
 @pytest.mark.parametrize("what", ["a file", "a link", "a link to nothing"])

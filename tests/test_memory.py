@@ -64,9 +64,8 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "picasso" / "20181105"
 
 
-@pytest.mark.parametrize("cpus", [1, 2])
-def test_the_promise_holds_for_a_day_with_sorting_and_is_not_slack(day: Path, tmp_path: Path, cpus: int) -> None:
-    options = [str(day), "--output", str(tmp_path), "--cpus", str(cpus)]
+def test_the_promise_holds_for_a_day_with_sorting_and_is_not_slack(day: Path, tmp_path: Path) -> None:
+    options = [str(day), "--output", str(tmp_path), "--cpus", "2"]
     plan = json.loads(subprocess.run([RAYPIPE, "plan", *options, "--json"], check=True, capture_output=True).stdout)
     promised = plan["memory"]["total"]
     process = subprocess.Popen([RAYPIPE, "run", *options], stderr=subprocess.DEVNULL)

@@ -2,20 +2,33 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.state import available_resources_per_node
 
+from cluster.jobs import Shape
+from cluster.ray_node import FILTERS
+from cluster.scaler import Scaler
+from cluster.scaling import Need
+from raypipe.config import Config
 from raypipe.errors import Refused, TooLittleMemory
 from raypipe.memory import RAY_SERVICES, Budget, in_gb, make_budget
 from raypipe.plan import Plan
 from raypipe.run import largest_tasks, loads
+from raypipe.submit import job_settings
+from raypipe.work import Work
 
 _LOOK_SECONDS = 1.0
+_PATIENCE_SECONDS = 600.0
+_FILTER_SECONDS = 600.0
+_LEAST_SECONDS = 2.0
+_SECONDS_PER_SAMPLE = 0.2 / (60 * 30_000)
+_HANDED_OUT = ("CPU", "memory", FILTERS)
 
 
 @dataclass(frozen=True)
@@ -28,10 +41,16 @@ class Node:
 
 
 class Attached:
-    """A cluster of Ray, as a place to run days in."""
+    """The cluster of the run whose folder is `run`, as a place to process days in: it grows and shrinks with the work."""
 
-    def __init__(self, run: Path, *, least_workers: int = 0, patience_seconds: float = 600.0) -> None:
-        self.run, self.least_workers, self.patience_seconds = run, least_workers, patience_seconds
+    def __init__(self, run: Path, config: Config, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self.patience_seconds = patience_seconds
+        shape = Shape.of_one_job(config.slurm.fixed) if config.slurm.fixed else Shape.elastic(config.slurm.workers)
+        self.least_workers = shape.least - shape.fixed
+        job = os.environ.get("SLURM_JOB_ID", "")
+        elastic = job.isdigit() and not shape.fixed and shape.least < shape.most
+        settings = job_settings(config.slurm, config.slurm.name, run)
+        self.scaler = Scaler(run, settings, shape, int(job)) if elastic else None
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -87,6 +106,31 @@ class Attached:
     def largest_task(self, _budget: Budget) -> int:
         """Return the bytes that the largest node has for one task."""
         return max(node.memory for node in nodes())
+
+    def look(self, open_works: Iterable[Work], filter_actors: int) -> Sequence[str]:
+        """Have as many workers as the open works, and the filter actors at work, are worth; say what was done for that."""
+        if not self.scaler:
+            return ()
+        needs = [Need(0 if work.is_of_session else 1, work.memory, _seconds(work)) for work in open_works]
+        needs += [Need(1, 0, _FILTER_SECONDS)] * filter_actors
+        return self.scaler.look(needs, ray.nodes(), _busy())  # type: ignore[no-untyped-call]
+
+
+def _seconds(work: Work) -> float:
+    """Return how long a work takes, about: sorting measured 0.1 CPU-seconds a channel and minute, all else less."""
+    samples = max(task.channel.n_samples if task.channel else 0 for task in work.tasks)
+    return _LEAST_SECONDS + samples * _SECONDS_PER_SAMPLE
+
+
+def _busy() -> set[str]:
+    """Return Ray's ids of the nodes on which something is at work: less is free there than there is."""
+    free = available_resources_per_node()
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return {
+        node["NodeID"]
+        for node in found
+        if any(free.get(node["NodeID"], {}).get(name, 0) < node["Resources"].get(name, 0) for name in _HANDED_OUT)
+    }
 
 
 def nodes() -> list[Node]:

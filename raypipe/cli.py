@@ -146,7 +146,7 @@ def run(
     if attached:
         from raypipe.attached import Attached
 
-        place = Attached(attached)
+        place = Attached(attached, settings)
     codes = []
     with place.joined() if place else nullcontext():
         for day in days:

@@ -13,11 +13,12 @@ from heapq import heappop, heappush
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raypipe.actors import Finished, do_work, filter_actor, reader
 from raypipe.channels import Group, Output, Pass
-from raypipe.errors import NotBegun, WorkerLost
+from raypipe.errors import NotBegun, TooLittleMemory, WorkerLost
 from raypipe.events import Event, Note, PassProgressed, PassStarted, WorkEnded, WorkStarted
 from raypipe.io.publish import temporary_name
 from raypipe.memory import Budget, in_gb
@@ -47,6 +48,9 @@ class Sink(Protocol):
     def go_on(self) -> None:
         """Raise KeyboardInterrupt if the run was told to end."""
 
+    def look(self, open_works: Iterable[Work], filter_actors: int) -> None:
+        """See what is still to be done: works not ended, and filter actors that are at work. Never waits."""
+
 
 def run_on_ray(
     works: Sequence[Work],
@@ -56,21 +60,26 @@ def run_on_ray(
     *,
     token: str,
     restarts: int,
+    largest_task: int,
     lost: Collection[TaskId] = (),
 ) -> None:
     """Do the works as they become possible, beside the passes, which go one after the other.
 
-    `lost` are outputs of passes that could not be planned.
+    `largest_task` is the most bytes that a task can be given, `lost` are outputs of passes that could not be planned.
     """
     loop = _Loop(sink)
     crew = _Crew(budget, restarts) if passes else None  # before the works, so that none takes its memory
     outputs = {(output.stage, output.path) for each in passes for output in _outputs(each.groups)}
-    queue = _Works(works, loop, sink, pending=outputs, lost=lost, token=token, restarts=restarts)
+    queue = _Works(
+        works, loop, sink, pending=outputs, lost=lost, token=token, restarts=restarts, largest_task=largest_task
+    )
+    loop.at_each_step = lambda: sink.look(queue.open.values(), len(crew.actors) if crew else 0)
     queue.dispatch()
     if crew:
         for number, each in enumerate(passes):
             _PassRun(each, crew, loop, queue, token=f"{token}-{number}", restarts=restarts).run()
         crew.end()
+        crew = None
     while loop.step():
         pass
 
@@ -81,6 +90,7 @@ class _Loop:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._handlers: dict[Any, Callable[[Any], None]] = {}
+        self.at_each_step: Callable[[], None] = lambda: None
 
     def watch(self, ref: Any, handler: Callable[[Any], None]) -> None:
         self._handlers[ref] = handler
@@ -90,6 +100,7 @@ class _Loop:
         self._sink.go_on()
         if not self._handlers:
             return False
+        self.at_each_step()
         # Bounded in time, so that signals are seen.
         ready, _ = ray.wait(list(self._handlers), num_returns=1, timeout=_POLL_SECONDS)
         for ref in ready:
@@ -113,9 +124,13 @@ class _Works:
         lost: Collection[TaskId],
         token: str,
         restarts: int,
+        largest_task: int,
     ) -> None:
         self.loop, self.sink, self.token, self.restarts = loop, sink, token, restarts
+        self.largest_task = largest_task
         self.works = list(works)
+        self.open = dict(enumerate(works))
+        """Those that have not ended."""
         self.ready = list(range(len(works)))
         """A heap of those to be looked at: what can begin at the same time begins in the order of the works."""
         self.waiting: dict[TaskId, list[int]] = {}
@@ -136,11 +151,14 @@ class _Works:
             doomed = [task for task in work.tasks if task.needs & self.lost]
             self._end([Made.failure(task, _not_begun(task, self.lost)) for task in doomed])
             rest = work.without(self.lost)
-            if rest.tasks:
-                self.sink.emit(WorkStarted(rest.stage, rest.sessions, rest.channel))
-                self._begin(rest, attempt=0)
+            if not rest.tasks:
+                self._tell_end(number)
+            elif rest.memory > self.largest_task:
+                self._end([Made.failure(task, _too_large(rest.memory, self.largest_task)) for task in rest.tasks])
+                self._tell_end(number)
             else:
-                self._tell_end(work)
+                self.sink.emit(WorkStarted(rest.stage, rest.sessions, rest.channel))
+                self._begin(number, rest, attempt=0)
 
     def settle(self, session: str, written: Sequence[Written], failures: Sequence[Failure]) -> None:
         """Have files published and failures noted, and hand out what waited for them."""
@@ -150,12 +168,17 @@ class _Works:
         self._release(ended)
         self.dispatch()
 
-    def _begin(self, work: Work, *, attempt: int) -> None:
+    def _begin(self, number: int, work: Work, *, attempt: int) -> None:
         token = f"{self.token}-{attempt}"
         # What is made of whole sessions is little work, and needed early.
         cpus = 0 if work.is_of_session else 1
-        ref = do_work.options(num_cpus=cpus, memory=work.memory, max_retries=0).remote(work, token)
-        self.loop.watch(ref, lambda ref: self._returned(ref, work, attempt))
+        options = {"num_cpus": cpus, "memory": self._asked_for(work, attempt), "max_retries": 0}
+        ref = do_work.options(**options).remote(work, token)
+        self.loop.watch(ref, lambda ref: self._returned(ref, number, work, attempt))
+
+    def _asked_for(self, work: Work, attempt: int) -> int:
+        """Return the bytes that Ray is asked for: twice as much once a worker died, for that may be why."""
+        return min(work.memory * min(attempt + 1, 2), self.largest_task)
 
     def _awaited(self, work: Work) -> TaskId | None:
         return next((id_ for task in work.tasks for id_ in task.needs | task.after if id_ in self.pending), None)
@@ -166,23 +189,29 @@ class _Works:
             for number in self.waiting.pop(id_, ()):
                 heappush(self.ready, number)
 
-    def _returned(self, ref: Any, work: Work, attempt: int) -> None:
+    def _returned(self, ref: Any, number: int, work: Work, attempt: int) -> None:
         try:
             made = ray.get(ref)
         except RayError as error:
             for task in work.tasks:
                 temporary_name(task.output, f"{self.token}-{attempt}").unlink(missing_ok=True)
-            if attempt < self.restarts:
-                self.sink.emit(Note(", ".join(work.sessions), f"a worker died; {work.stage} is begun again"))
-                self._begin(work, attempt=attempt + 1)
+            # Killed for memory twice, it needs more than we know.
+            if attempt < (min(1, self.restarts) if isinstance(error, OutOfMemoryError) else self.restarts):
+                again = in_gb(self._asked_for(work, attempt + 1))
+                text = f"a worker died; {work.stage} is begun again with {again} of memory"
+                self.sink.emit(Note(", ".join(work.sessions), text))
+                self._begin(number, work, attempt=attempt + 1)
                 return
-            lost = _lost(f"the worker died {attempt + 1} times", work.memory, error)
-            made = [Made.failure(task, lost) for task in work.tasks]
-        self._tell_end(work)
+            asked = list(dict.fromkeys(self._asked_for(work, each) for each in range(attempt + 1)))
+            made = [
+                Made.failure(task, _lost(f"the worker died {attempt + 1} times", asked, error)) for task in work.tasks
+            ]
+        self._tell_end(number)
         self._end(made)
         self.dispatch()
 
-    def _tell_end(self, work: Work) -> None:
+    def _tell_end(self, number: int) -> None:
+        work = self.open.pop(number)
         self.ended[work.stage] += 1
         ended, total = self.ended[work.stage], self.total[work.stage]
         self.sink.emit(WorkEnded(work.stage, work.sessions, work.channel, ended, total))
@@ -209,6 +238,13 @@ def _not_begun(task: Task, lost: Collection[TaskId]) -> NotBegun:
     )
 
 
+def _too_large(needed: int, largest: int) -> TooLittleMemory:
+    return TooLittleMemory(
+        f"it needs {in_gb(needed)} of memory, and no node gives more than {in_gb(largest)} to one task",
+        hint="give it a larger node (--memory here, the partition or `slurm.memory` on a cluster), then run again",
+    )
+
+
 class _Crew:
     """The processes that serve all passes of a run: starting one costs a second."""
 
@@ -216,15 +252,18 @@ class _Crew:
         self.budget = budget
         self.restarts = restarts
         self.reader = self._new_reader()
-        self.actors = [self._new_actor() for _ in range(budget.filter_actors)]
+        self.actors = [self._new_actor(resources={FILTERS: 1}) for _ in range(budget.filter_actors)]
 
     def _new_reader(self) -> Any:
         # It keeps nothing from tile to tile, so Ray itself may begin it again.
         options = {"max_restarts": self.restarts, "max_task_retries": self.restarts}
-        return reader.options(num_cpus=0, memory=self.budget.reader, **options).remote()
+        # Here is where the run was begun, and as near to the recording as any other node; if there is room.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        return reader.options(num_cpus=0, memory=self.budget.reader, scheduling_strategy=here, **options).remote()
 
-    def _new_actor(self) -> Any:
-        return filter_actor.options(resources={FILTERS: 1}, memory=self.budget.filter_actor, max_restarts=0).remote()
+    def _new_actor(self, **options: Any) -> Any:
+        budget = {"memory": self.budget.filter_actor, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
+        return filter_actor.options(num_cpus=0, **budget, **options).remote()
 
     def end(self) -> None:
         """End the processes: what they held is for others now."""
@@ -238,7 +277,9 @@ class _Crew:
     def replace(self, actor: Any) -> Any:
         ray.kill(actor)  # it may only be out of reach
         place = self.actors.index(actor)
-        self.actors[place] = self._new_actor()
+        self.actors[place] = (
+            self._new_actor()
+        )  # wherever there is memory: its node may be gone, and its share of filters
         return self.actors[place]
 
 
@@ -376,7 +417,7 @@ class _PassRun:
         if member.attempt >= self.restarts:
             promised = self.crew.budget.filter_actor
             self._give_up(
-                member, _lost(f"the filter worker died {member.attempt + 1} times", promised, error, _SMALLER)
+                member, _lost(f"the filter worker died {member.attempt + 1} times", [promised], error, _SMALLER)
             )
             return
         channels = sum(len(self.each.groups[number].lanes) for number in member.unfinished)
@@ -387,7 +428,7 @@ class _PassRun:
 
     def _without_reader(self, member: _Member, error: RayActorError) -> None:
         promised = self.crew.budget.reader
-        self._give_up(member, _lost(f"the reader died {self.restarts + 1} times", promised, error, _SMALLER))
+        self._give_up(member, _lost(f"the reader died {self.restarts + 1} times", [promised], error, _SMALLER))
         self.crew.replace_reader()
 
     def _give_up(self, member: _Member, error: Exception) -> None:
@@ -403,10 +444,10 @@ class _PassRun:
         self.works.settle(self.each.session, (), failures)
 
 
-def _lost(what: str, promised: int, error: RayError, smaller: str = "") -> WorkerLost:
+def _lost(what: str, asked: Sequence[int], error: RayError, smaller: str = "") -> WorkerLost:
     lost = WorkerLost(
         f"{what}; the last time: {str(error).strip().splitlines()[0]}",
-        hint=f"was it killed for memory (`dmesg`)? It asked for {in_gb(promised)}: close other programs{smaller}",
+        hint=f"was it killed for memory (`dmesg`)? It asked for {', then '.join(map(in_gb, asked))}: close other programs{smaller}",
     )
     lost.__cause__ = error
     return lost

@@ -7,13 +7,13 @@ makes every kill harmless: synced under a temporary name, written into the ledge
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -23,7 +23,7 @@ from raypipe.clean import temporary_files
 from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
 from raypipe.errors import TooLittleDisk, TooLittleMemory
-from raypipe.events import Event, Listener, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
+from raypipe.events import Event, Listener, Note, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
 from raypipe.history import without
 from raypipe.interrupt import Interrupt
 from raypipe.io.publish import write_failed
@@ -35,6 +35,9 @@ from raypipe.plan import Plan, make_plan
 from raypipe.recording import Selection
 from raypipe.stages import STAGES, Stage
 from raypipe.tasks import Task, TaskId
+
+if TYPE_CHECKING:
+    from raypipe.work import Work
 
 _DISK_RESERVE = 64 << 20
 
@@ -132,6 +135,9 @@ class Place(Protocol):
     def largest_task(self, budget: Budget) -> int:
         """Return the bytes that one task may ask for at most."""
 
+    def look(self, open_works: "Iterable[Work]", filter_actors: int) -> Sequence[str]:
+        """See what is still to be done, and say what was made of that."""
+
 
 class ThisMachine:
     """A Ray of our own on this machine, begun and ended with the run."""
@@ -152,6 +158,10 @@ class ThisMachine:
     def largest_task(self, budget: Budget) -> int:
         """Return the bytes that Ray may hand out."""
         return budget.asked_for
+
+    def look(self, _open_works: "Iterable[Work]", _filter_actors: int) -> Sequence[str]:
+        """A machine does not grow."""
+        return ()
 
 
 def run_day(
@@ -257,6 +267,7 @@ class _Run:
                     self,
                     token=self.name,
                     restarts=self.plan.config.run.restarts,
+                    largest_task=self.place.largest_task(budget),
                     lost={(each.stage, each.path) for _, failed in failures for each in failed},
                 )
                 self._phase("stopping Ray")
@@ -313,6 +324,11 @@ class _Run:
     def go_on(self) -> None:
         """Raise KeyboardInterrupt if the run was told to end."""
         self.interrupt.check()
+
+    def look(self, open_works: "Iterable[Work]", filter_actors: int) -> None:
+        """Let the place follow what is to be done."""
+        for text in self.place.look(open_works, filter_actors):
+            self.emit(Note(self.plan.day.title, text))
 
     def emit(self, event: Event) -> None:
         """Tell every listener."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from cluster import slurm
-from cluster.errors import SlurmMissing
+from cluster.errors import ClusterError
 from cluster.jobs import JobSettings, Shape, finalize_job, fixed_job, head_job, worker_job
 from cluster.names import part_of
 from cluster.ray_node import temp_folder
@@ -243,15 +243,15 @@ def new_submission(config: Config, found: Survey, choice: Choice) -> Submission:
 def room_notes(submission: Submission, *, anywhere: bool = False) -> list[str]:
     """Ask Slurm for the sizes of its nodes, and say which tasks no worker can hold; see `too_large`.
 
-    Raises `ClusterError` and its kinds; where there is no Slurm, that is a note if the submission may be made `anywhere`.
+    Raises `ClusterError` and its kinds; a note where there need be no Slurm, `anywhere`.
     """
     settings = submission.settings
     try:
         sizes = slurm.partition(settings.partition)
-    except SlurmMissing:
+    except ClusterError as error:
         if not anywhere:
             raise
-        return ["there is no Slurm here: whether its nodes hold all tasks is not known"]
+        return [f"{error.message}: whether the nodes hold all tasks is not known"]
     room = task_memory(settings, sizes)
     if room is None:
         return ["Slurm does not know the nodes' memory: what does not fit is refused when the run begins"]

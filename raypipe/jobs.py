@@ -128,7 +128,7 @@ def progress(events: Iterable[Event]) -> Progress | None:
             case WorkEnded():
                 works.pop((event.stage, event.sessions, event.channel), None)
             case PassStarted():
-                passes[event.session] = f"{event.session}: {event.channels} channels"
+                passes[event.session] = f"{event.session}: {event.channels} channels begin"
             case PassProgressed():
                 passes[event.session] = f"{event.session}: {event.tiles_done} of {event.tiles} tiles filtered"
                 if event.tiles_done == event.tiles:
@@ -145,12 +145,12 @@ def progress(events: Iterable[Event]) -> Progress | None:
 
 def runs_text(runs: Sequence[ClusterRun]) -> str:
     """Return runs as text: a line for each day, then one for each job."""
-    return "\n".join(_run_text(run) for run in runs) or "no runs on this cluster\n"
+    return "\n".join(map(_run_text, runs)) or "no runs on this cluster\n"
 
 
 def runs_json(runs: Sequence[ClusterRun]) -> str:
     """Return runs as JSON."""
-    return msgspec.json.format(msgspec.json.encode(runs), indent=2).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(runs, enc_hook=str), indent=2).decode() + "\n"
 
 
 def parse_times(output: str) -> dict[str, str]:
@@ -186,37 +186,35 @@ def read_events(path: Path) -> list[Event]:
     return events
 
 
-def _run(head: int, jobs: Sequence[Job], times: Mapping[str, str], known: tuple[Path, Record] | None) -> ClusterRun:
-    folder, record = known or (None, None)
-    parts = {job.id: part_of(job.name, job.number) for job in jobs}
-    name = record.name if record else next((part.run for part in parts.values()), "")
-    days: dict[str, Progress | None] = {}
-    for output in map(Path, record.days if record else ()):
-        days[f"{output.parent.name}/{output.name}"] = _progress_since(output, record.submitted if record else "")
-    ordered = sorted(jobs, key=lambda job: (_ORDER.index(parts[job.id].role), job.number))
-    return ClusterRun(
-        name, head, folder, tuple(_rows(ordered, {id_: part.role for id_, part in parts.items()}, times)), days
-    )
+def job_rows(jobs: Sequence[Job], times: Mapping[str, str]) -> list[JobRow]:
+    """Return a row for each job of a run, the head's first; elements of an array that wait alike share one, after the others.
 
-
-def _rows(jobs: Sequence[Job], roles: Mapping[str, str], times: Mapping[str, str]) -> list[JobRow]:
-    """Return a row for each job; elements of an array that wait alike share one."""
-    alike: dict[tuple[str, str, str, str, str], list[str]] = {}
-    for job in jobs:
+    `times` tells by a job's id since when it is as it is.
+    """
+    alike: dict[tuple[str, str, str, str, str], list[int]] = {}
+    roles = {job.id: part_of(job.name, job.number).role for job in jobs}
+    for job in sorted(jobs, key=lambda job: (_ORDER.index(roles[job.id]), job.waits, job.number)):
         array, _, element = job.id.partition("_")
-        words = in_words(job.state, job.reason)
-        each = array if job.waits and element else job.id
-        alike.setdefault((roles[job.id], each, job.nodes, words, times.get(job.id, "")), []).append(element)
+        together = array if job.waits else job.id
+        row = (roles[job.id], together, job.nodes, in_words(job.state, job.reason), times.get(job.id, ""))
+        alike.setdefault(row, []).extend([int(element)] if job.waits and element else [])
     return [
-        JobRow(
-            role,
-            f"{each}_{ranges(map(int, elements))}" if elements[0] and "_" not in each else each,
-            node,
-            words,
-            since,
-        )
-        for (role, each, node, words, since), elements in alike.items()
+        JobRow(role, f"{id_}_{ranges(elements)}" if elements else id_, node, state, since)
+        for (role, id_, node, state, since), elements in alike.items()
     ]
+
+
+def _run(head: int, jobs: Sequence[Job], times: Mapping[str, str], known: tuple[Path, Record] | None) -> ClusterRun:
+    rows = tuple(job_rows(jobs, times))
+    if known is None:
+        name = next((part_of(job.name, job.number).run for job in jobs), "")
+        return ClusterRun(name, head, None, rows, {})
+    folder, record = known
+    days = {
+        f"{output.parent.name}/{output.name}": _progress_since(output, record.submitted)
+        for output in map(Path, record.days)
+    }
+    return ClusterRun(record.name, head, folder, rows, days)
 
 
 def _run_text(run: ClusterRun) -> str:

@@ -51,6 +51,7 @@ class Attached:
         elastic = job.isdigit() and not shape.fixed and shape.least < shape.most
         settings = job_settings(config.slurm, config.slurm.name, run)
         self.scaler = Scaler(run, settings, shape, int(job)) if elastic else None
+        self.next_look = 0.0
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -109,8 +110,9 @@ class Attached:
 
     def look(self, open_works: Iterable[Work], filter_actors: int) -> Sequence[str]:
         """Have as many workers as the open works, and the filter actors at work, are worth; say what was done for that."""
-        if not self.scaler:
+        if not self.scaler or time.monotonic() < self.next_look:
             return ()
+        self.next_look = time.monotonic() + _LOOK_SECONDS
         needs = [Need(0 if work.is_of_session else 1, work.memory, _seconds(work)) for work in open_works]
         needs += [Need(1, 0, _FILTER_SECONDS)] * filter_actors
         return self.scaler.look(needs, ray.nodes(), _busy())  # type: ignore[no-untyped-call]
@@ -124,7 +126,7 @@ def _seconds(work: Work) -> float:
 
 def _busy() -> set[str]:
     """Return Ray's ids of the nodes on which something is at work: less is free there than there is."""
-    free = available_resources_per_node()
+    free = available_resources_per_node()  # type: ignore[no-untyped-call]
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return {
         node["NodeID"]

@@ -311,12 +311,7 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        config = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config)
-        for table in msgspec.structs.fields(config):
-            for name, value in msgspec.structs.asdict(getattr(config, table.name)).items():
-                if isinstance(value, float) and not math.isfinite(value):  # TOML knows inf
-                    raise msgspec.ValidationError(f"Expected a finite `float` - at `$.{table.name}.{name}`")
-        return config
+        return _finite(msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config))
     except FileNotFoundError:
         raise UsageError(f"no configuration file {path}", hint="`raypipe config > raypipe.toml` writes one") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -327,6 +322,14 @@ def load_config(path: Path | None) -> Config:
         raise UsageError(
             f"{path}: {error}", hint="`raypipe config` prints every key with its range and meaning"
         ) from None
+
+
+def _finite(config: Config) -> Config:
+    for table in msgspec.structs.fields(config):
+        for name, value in msgspec.structs.asdict(getattr(config, table.name)).items():
+            if isinstance(value, float) and not math.isfinite(value):  # TOML knows inf
+                raise msgspec.ValidationError(f"Expected a finite `float` - at `$.{table.name}.{name}`")
+    return config
 
 
 def config_toml(config: Config | None = None) -> str:

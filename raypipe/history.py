@@ -32,8 +32,8 @@ class History:
             self._entries.setdefault(entry.output, []).append(entry)
             self._last[entry.stage, entry.session, entry.channel] = entry
 
-    def judged(self, task: Task, *, asked_for: bool = True) -> Task:
-        """Decide what is to be done about a task; somebody else's file is only replaced if its stage is `asked_for`."""
+    def judged(self, task: Task) -> Task:
+        """Decide what is to be done about a task; somebody else's file is only replaced if its stage is to be."""
         try:
             size = task.output.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
@@ -48,7 +48,7 @@ class History:
         changed = self.knows(task.output)
         why = f"{'changed by something else since' if changed else 'made by something else'}; --replace makes it again"
         task = replace(task, state="kept", why=why, size=size, changed_since=changed)
-        if task.stage.name in self.replaced and asked_for and task.replaceable:
+        if task.stage.name in self.replaced and task.replaceable:
             return replace(task, state="todo", why="to be replaced")
         return task
 

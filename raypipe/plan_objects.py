@@ -21,6 +21,7 @@ from raypipe.plan_channels import stage_key
 from raypipe.plan_sessions import left_out
 from raypipe.recording import Channel, Recording, Selection, ranges
 from raypipe.stages import BY_NAME, STAGES, Stage
+from raypipe.stages.parameters import check_arguments
 from raypipe.tasks import ObjectOf, Problem, Task, TaskId
 
 _SESSIONS = "parameter sessions"
@@ -54,6 +55,10 @@ def plan_objects(
     `of_channels` and `problems` are those of the channels' stages, chosen or needed. Objects of the day are planned for
     all channels only, not for a `selection`.
     """
+    for stage in chosen:
+        if stage.level in LEVELS:
+            for recording in recordings:
+                check_arguments(stage.name, stage.arguments(config), recording.sampling_rate_hz)
     planner = _Planner(day, config, {stage.name for stage in chosen}, recordings, selection, history)
     for task in of_channels:
         planner.tasks.setdefault(_place(task), []).append(task)
@@ -219,7 +224,7 @@ class _Planner:
             )
             for name in stage.output_names(self.config)
         ]
-        tasks = [self.history.judged(task, asked_for=stage.name in self.chosen) for task in tasks]
+        tasks = [self.history.judged(task) for task in tasks]
         if stage.name == "export_mountain_cells":
             return [self._with_its_cells(task) for task in tasks]
         return _together(tasks)

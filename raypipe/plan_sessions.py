@@ -124,7 +124,7 @@ class _Planner:
                 after=frozenset[TaskId]().union(*of_sources.values()) - needs,
                 memory=session_memory(stage.name, extent),
             )
-            tasks.append(self.history.judged(task, asked_for=stage.name in self.chosen))
+            tasks.append(self.history.judged(task))
         if archived and any(task.state == "todo" for task in tasks):
             raise archived
         return tasks

@@ -365,7 +365,7 @@ class _Run:
             stage=whole.stage,
             session=self.tasks[whole.stage, whole.path].session.name,
             channel=whole.channel,
-            key=key,
+            key=key if file is whole else {},  # parts are judged by the whole
             size=file.size,
             mtime_ns=file.mtime_ns,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -250,7 +250,7 @@ def test_a_plan_of_sessions_counts_their_memory(day: Path) -> None:
     assert budget_of(made).session_task == largest
     small = plan(day, config=Config(run=Resources(memory="700MB")))
     with pytest.raises(
-        TooLittleMemory, match=r"1.02 GB \(3.. MB of it .* sessions\), and 734 MB are allowed"
+        TooLittleMemory, match=r"8.. MB \(3.. MB of it .* sessions\), and 734 MB are allowed"
     ) as refused:
         budget_of(small)
     assert "--channels" not in refused.value.hint and "--skip" in refused.value.hint

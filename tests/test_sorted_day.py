@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import raypipe
 from raypipe.config import Config, Resources, SortSettings
+from raypipe.errors import UsageError
 from raypipe.events import Event, Note, PassProgressed, TaskDone, WorkStarted
 from raypipe.stages.mountain_files import read_firings, read_start_indices, read_templates
 from raypipe.status import status_of
@@ -280,16 +281,30 @@ def test_a_sorting_of_something_else_is_used_as_it_is(one: Path, simulated: Path
     assert cells(theirs, "sessioneye", 9)[2].tolist() == [0.0]
 
 
-def test_a_high_pass_of_another_rate_is_refused(one: Path, simulated: Path) -> None:
-    config = Config(mountain_batch=SortSettings(samplerate=20000.0))
-    expected = datasets(one)
-    report = again(simulated, one, config=config)
+def test_sorting_that_cannot_be_meant_is_refused_before_anything_runs(
+    one: Path, simulated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="samplerate is 20000, and the recording has 30000 samples per second"):
+        again(simulated, one, config=Config(mountain_batch=SortSettings(samplerate=20000.0)))
+    monkeypatch.setattr("raypipe.stages.parameters.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="mountainsort5 and spikeinterface are not installed") as refused:
+        again(simulated, one, config=Config(mountain_batch=SortSettings(sorter="mountainsort5")))
+    assert "raypipe-ephys[sorting]" in refused.value.hint
+    assert again(simulated, one).done == 0
+
+
+def test_a_sorting_that_fails_costs_its_channel_and_leaves_what_was_there(one: Path, simulated: Path) -> None:
+    """The file of a high-pass that was changed by something else is used, and this one is cut."""
+    cut = folder(one, "session01", 9) / "rplhighpass_b59f.hkl"
+    os.truncate(cut, cut.stat().st_size // 2)
+    expected = {path: path.read_bytes() for path in (one / "mountains").rglob("*.*")}
+    report = again(simulated, one)
     assert report.exit_code == 1
     errors = {each.stage: each.error for each in report.failures}
-    assert "30000 samples per second, and mountain_batch.samplerate is 20000" in errors["mountain_batch"]
-    assert errors["waveform"] == errors["export_mountain_cells"].replace("export_mountain_cells", "waveform")
+    assert str(cut) in errors["mountain_batch"]
     assert "needs mountain_batch, which failed" in errors["waveform"]
-    assert datasets(one) == expected, "what was there is still there"
+    assert "needs mountain_batch, which failed" in errors["export_mountain_cells"]
+    assert {path: path.read_bytes() for path in (one / "mountains").rglob("*.*")} == expected
     assert leftovers(one) == []
 
 

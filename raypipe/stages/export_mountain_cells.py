@@ -3,9 +3,7 @@
 A unit is the same cell in all sessions: its number is the label that the sorter gave it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,6 @@ from raypipe.stages.mountain_files import RATE_HZ, checked_firings
 SPIKES_CSV = "spiketrain.csv"
 SPIKES_STEM = "spiketrain"
 
-_CELL = re.compile(r"cell[0-9]+")
 _HINT = "remove the channel's folder in mountains, and the next run sorts the channel again"
 
 Cells = dict[str, dict[int, NDArray[np.float64]]]
@@ -66,13 +63,6 @@ def cells_of(
     for run in runs:
         cells[names[session[run[0]]]][int(labels[run[0]])] = times_ms[run]
     return cells
-
-
-def old_cells(channel_folder: Path) -> tuple[Path, ...]:
-    """List the cell folders, of any number, that a channel's folder has: all are replaced by a new export."""
-    if not channel_folder.is_dir():
-        return ()
-    return tuple(sorted(path for path in channel_folder.iterdir() if _CELL.fullmatch(path.name) and path.is_dir()))
 
 
 def spiketrain_csv(times_ms: NDArray[np.float64]) -> bytes:

@@ -1,6 +1,7 @@
 """Which parameters of a stage can be meant for a recording: plain arithmetic, so that planning can afford it."""
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from raypipe.errors import UsageError
@@ -49,7 +50,22 @@ def _check_high_pass(args: Mapping[str, Any], rate_hz: float) -> None:
     check_band(args["HighOrder"], low_hz, high_hz, rate_hz, names=HIGH_PASS_BAND)
 
 
+def _check_sorting(args: Mapping[str, Any], rate_hz: float) -> None:
+    if args["samplerate"] != rate_hz:
+        raise UsageError(
+            f"mountain_batch.samplerate is {args['samplerate']:g}, and the recording has {rate_hz:g} samples per second",
+            hint="set it to what was recorded; all sessions of a channel have the same",
+        )
+    missing = [name for name in ("mountainsort5", "spikeinterface") if find_spec(name) is None]
+    if args["sorter"] == "mountainsort5" and missing:
+        raise UsageError(
+            f"mountain_batch.sorter is mountainsort5, and {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
+            hint="`pip install 'raypipe-ephys[sorting]'`, or leave sorter as it is",
+        )
+
+
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any], float], None]] = {
     "rpllfp": _check_lfp,
     "rplhighpass": _check_high_pass,
+    "mountain_batch": _check_sorting,
 }

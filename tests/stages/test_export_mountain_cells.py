@@ -17,10 +17,10 @@ from raypipe.errors import FormatError, InputMissing
 from raypipe.io.mda import mda_bytes, parse_mda
 from raypipe.io.objects import load_object, normalised_dir, object_image, object_name
 from raypipe.io.text_lists import BYTES_PER_TEXT, object_image_with_texts
+from raypipe.outcome import cells_in
 from raypipe.stages.export_mountain_cells import (
     Cells,
     cells_of,
-    old_cells,
     spiketrain_bytes,
     spiketrain_csv,
     spiketrain_image,
@@ -91,7 +91,7 @@ def test_golden_cells(channel: str) -> None:
     missing = 0
     for session, units in cells.items():
         (folder,) = GOLDEN.glob(f"{session}/array*/{channel}")
-        assert [path.name for path in old_cells(folder)] == [cell_name(label) for label in units]
+        assert [path.name for path in cells_in(folder)] == [cell_name(label) for label in units]
         for label, times in units.items():
             cell = folder / cell_name(label)
             lost = int(session == "session01" and times.max() == max(each.max() for each in units.values()))
@@ -325,14 +325,6 @@ def structure(path: Path) -> list[Any]:
 
         file.visititems(visit)
     return found
-
-
-def test_old_cells(tmp_path: Path) -> None:
-    for name in ("cell01", "cell9", "cell12", "cell100", "cellar", "cells", "xcell01", "cell01.old"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "cell02").write_text("a file")
-    assert [path.name for path in old_cells(tmp_path)] == ["cell01", "cell100", "cell12", "cell9"]
-    assert old_cells(tmp_path / "nowhere") == ()
 
 
 # The files of mountains.

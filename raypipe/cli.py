@@ -390,6 +390,7 @@ def submit(
     if show:
         typer.echo(submitting.printed(made.texts()), nl=False)
         return
+    submitting.refuse_twice(plan.day for plan in made.plans)
     typer.echo(submitting.how_to_follow(made, submitting.submit(made)), nl=False)
 
 

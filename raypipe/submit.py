@@ -26,7 +26,7 @@ from cluster.slurm import Node, NodeSize
 from raypipe.api import plan_day
 from raypipe.config import Config, Slurm, config_toml
 from raypipe.day import Day
-from raypipe.errors import Refused, TooLittleMemory, UsageError
+from raypipe.errors import Locked, Refused, TooLittleMemory, UsageError
 from raypipe.ledger import prepare_state
 from raypipe.memory import in_gb
 from raypipe.plan import Plan
@@ -303,6 +303,18 @@ def task_memory(settings: JobSettings, sizes: Iterable[NodeSize]) -> int | None:
     if most is None:
         return None
     return divide(most, cpus=1, shared_memory=most // 2).memory  # Linux gives /dev/shm half of the memory
+
+
+def refuse_twice(days: Iterable[Day]) -> None:
+    """Raise `Locked` if Slurm still has a run of one of the days, `ClusterError` and its kinds if it does not say."""
+    for day in days:
+        heads = {record.head: record for folder in run_folders(day) if (record := read_record(folder))}
+        for job in slurm.jobs(heads) if heads else ():
+            if job.number in heads and job.name == heads[job.number].name and not job.over:
+                raise Locked(
+                    f"{day.title}: the run of job {job.id} is on it already",
+                    hint=f"`raypipe jobs` shows it; `scancel {job.id}` ends it, and what is done stays done",
+                )
 
 
 def submit(submission: Submission) -> Record:

@@ -14,7 +14,7 @@ from cluster.errors import NodeTooSmall, SettingsError
 from cluster.jobs import JobSettings
 from cluster.slurm import parse_sizes
 from raypipe.config import Config, Slurm, load_config
-from raypipe.errors import TooLittleMemory, UsageError
+from raypipe.errors import TooLittleDisk, TooLittleMemory, UsageError
 from raypipe.submit import (
     Choice,
     Submission,
@@ -30,6 +30,7 @@ from raypipe.submit import (
 )
 from tests.slurm.configuration import HEAD
 from tests.slurm.harness import SlurmCluster, obstacle
+from tests.test_faults import small_disk
 
 RAYPIPE = Path(sys.executable).parent / "raypipe"
 MB = 1 << 20
@@ -305,10 +306,23 @@ def test_tasks_that_no_worker_can_hold_are_named(simulated: Path) -> None:
 
 def test_a_day_is_planned_once_and_said(simulated: Path, tmp_path: Path) -> None:
     choice = Choice(only=("unity", "rplparallel"), output=tmp_path)
-    found = survey([simulated, simulated.parent / "." / simulated.name], Config(), choice)
+    found = survey([simulated, simulated / "session01" / ".."], Config(), choice)
     assert len(found.plans) == 1
     assert (len(found.notes), found.broken) == (1, False)
     assert found.notes[0].startswith("picasso/20181105: 3 outputs to make, ")
+
+
+def test_a_day_whose_disk_is_full_does_not_keep_the_others(day: Path, simulated: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "20m") as disk:
+        with pytest.raises(TooLittleDisk):
+            survey([simulated], Config(), Choice(output=disk))
+        (disk / "picasso").mkdir()
+        other = disk / "picasso" / "20181107"
+        shutil.copytree(simulated / "session01", other / "session01", ignore=shutil.ignore_patterns("*.ns5", "*.edf"))
+        found = survey([other, day], Config(), Choice(only=("rplparallel",)))
+        assert [plan.day.title for plan in found.plans] == ["picasso/20181105"]
+        assert found.notes[0].startswith(f"picasso/20181107: refused: {other} has ")
+        assert not (other / ".raypipe").exists()
 
 
 def test_print_shows_all_and_changes_nothing(day: Path, tmp_path: Path) -> None:
@@ -428,6 +442,9 @@ def test_two_days_are_submitted_on_a_real_slurm_and_a_refused_worker_takes_all_a
     assert (days[1] / ".raypipe" / "cluster" / run.name).resolve() == run
     kept = load_config(run / "raypipe.toml").slurm
     assert (kept.workers, kept.walltime, kept.head_memory_mb, kept.python) == ("2:3", "10", 2000, sys.executable)
+    twice = on_slurm.run_on(HEAD, [RAYPIPE, "submit", days[1], "--only", "rplparallel"], check=False)
+    assert twice.returncode == 3, twice.stderr
+    assert f"picasso/20181106: the run of job {head} is on it already" in twice.stderr
     on_slurm.wait_job(finish, "COMPLETED", seconds=200)
     outputs = "\n".join(f"{path.name}\n{path.read_text()}" for path in sorted(run.glob("*slurm*")))
     assert on_slurm.job(head)["ExitCode"] == "0:0", outputs

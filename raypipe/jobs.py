@@ -26,7 +26,7 @@ from raypipe.events import (
     WorkStarted,
 )
 from raypipe.recording import ranges
-from raypipe.submit import Record, read_record, run_folders
+from raypipe.records import Record, read_record, run_folders
 
 EVENTS = "events.jsonl"
 _ORDER = ("head", "worker", "finish")

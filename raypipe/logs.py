@@ -7,7 +7,7 @@ from pathlib import Path
 from raypipe.day import Day, find_day
 from raypipe.events import TaskDone, TaskFailed
 from raypipe.jobs import EVENTS, read_events, running_folders
-from raypipe.submit import read_record, run_folders
+from raypipe.records import read_record, run_folders
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ All that a run on a cluster knows it finds in that folder: the settings, what Sl
 and, while it lives, the address and the token of its Ray.
 """
 
-import re
 import secrets
 import shlex
 import shutil
@@ -21,22 +20,19 @@ from cluster.errors import ClusterError
 from cluster.jobs import JobSettings, Shape, finalize_job, fixed_job, head_job, worker_job
 from cluster.names import part_of
 from cluster.ray_node import temp_folder
-from cluster.share import MB, divide, job_memory
-from cluster.slurm import Node, NodeSize
+from cluster.share import MB, divide
 from raypipe.api import plan_day
 from raypipe.config import Config, Slurm, config_toml
 from raypipe.day import Day
-from raypipe.errors import Locked, Refused, TooLittleMemory, UsageError
+from raypipe.errors import Locked, Refused, UsageError
 from raypipe.ledger import prepare_state
 from raypipe.memory import in_gb
 from raypipe.plan import Plan
-from raypipe.recording import ranges
+from raypipe.records import CLUSTER_FOLDER, RECORD_FILE, Record, read_record, run_folders
+from raypipe.room import task_memory, too_large
 from raypipe.run import refuse_full_disk
-from raypipe.tasks import Task
 
-CLUSTER_FOLDER = "cluster"
-"""In a day's state folder: a folder for each run on a cluster, or a link to it in the first day's."""
-CONFIG_FILE, RECORD_FILE = "raypipe.toml", "jobs.json"
+CONFIG_FILE = "raypipe.toml"
 HEAD_ID = "HEAD_ID"
 """Stands for the id of the head's job as long as there is none."""
 _LARGE_JOB_ID = 99_999_999
@@ -60,21 +56,6 @@ class Choice:
         words += ["--channels", self.channels] if self.channels is not None else []
         words += ["--output", str(self.output.expanduser().absolute())] if self.output is not None else []
         return words + (["--replace"] if self.replace else [])
-
-
-class Record(msgspec.Struct, frozen=True):
-    """What a run's folder tells of its jobs."""
-
-    name: str
-    days: tuple[str, ...]
-    """Folders of the days' outputs."""
-    head: int
-    worker: int | None
-    finish: int
-    submitted: str
-    """UTC, as in the names of runs: 20181105T093000."""
-    workers: str
-    """`1:8`, or `4 nodes in one job`."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +222,7 @@ def new_submission(config: Config, found: Survey, choice: Choice) -> Submission:
 
 
 def room_notes(submission: Submission, *, anywhere: bool = False) -> list[str]:
-    """Ask Slurm for the sizes of its nodes, and say which tasks no worker can hold; see `too_large`.
+    """Ask Slurm for the sizes of its nodes, and say which tasks no worker can hold; see `room.too_large`.
 
     Raises `ClusterError` and its kinds; a note where there need be no Slurm, `anywhere`.
     """
@@ -256,53 +237,6 @@ def room_notes(submission: Submission, *, anywhere: bool = False) -> list[str]:
     if room is None:
         return ["Slurm does not know the nodes' memory: what does not fit is refused when the run begins"]
     return too_large(submission.plans, room)
-
-
-def too_large(plans: Iterable[Plan], room: int) -> list[str]:
-    """Say which tasks need more than the `room` (bytes) that a worker has for tasks, a line for each stage of a day.
-
-    Raises `TooLittleMemory` if no task is left.
-    """
-    notes: list[str] = []
-    others = 0
-    for plan in plans:
-        large: dict[str, list[Task]] = {}
-        for task in plan.todo:
-            if task.memory > room:
-                large.setdefault(task.stage.name, []).append(task)
-            else:
-                others += 1
-        for stage, tasks in large.items():
-            channels = {task.channel.number for task in tasks if task.channel}
-            sessions = sorted({task.session.name for task in tasks})
-            most = in_gb(max(task.memory for task in tasks))
-            notes.append(
-                f"{plan.day.title}: {stage} of {f'channels {ranges(channels)}' if channels else ', '.join(sessions)} will be "
-                f"refused: it needs {most}, and a worker has {in_gb(room)} for tasks"
-            )
-    if notes and not others:
-        raise TooLittleMemory(notes[0], hint="choose a partition with larger nodes: --partition; `sinfo` lists them")
-    return notes
-
-
-def task_memory(settings: JobSettings, sizes: Iterable[NodeSize]) -> int | None:
-    """Return the bytes that a worker has for tasks on the largest of the nodes that it may get; None if nobody knows.
-
-    Raises `NodeTooSmall` if that does not hold Ray.
-    """
-    most: int | None = None
-    for size in _allowed(settings.constraint, sizes):
-        told = {"SLURM_MEM_PER_NODE": str(settings.memory_mb)} if settings.memory_mb else {}
-        if size.memory_mb is None and not told:
-            continue
-        cpus = size.cpus if settings.exclusive else min(settings.cpus or 1, size.cpus)
-        node = Node("", "", size.cpus, size.memory_mb, size.state, "")
-        whole = (size.memory_mb or settings.memory_mb or 0) * MB
-        memory = job_memory(told, node, cpus=cpus, mem_total=whole)
-        most = max(most or 0, memory)
-    if most is None:
-        return None
-    return divide(most, cpus=1, shared_memory=most // 2).memory  # Linux gives /dev/shm half of the memory
 
 
 def refuse_twice(days: Iterable[Day]) -> None:
@@ -372,19 +306,6 @@ def how_to_follow(submission: Submission, record: Record) -> str:
     )
 
 
-def read_record(run: Path) -> Record | None:
-    """Return what a run's folder tells of its jobs; None if it tells nothing."""
-    try:
-        return msgspec.json.decode((run / RECORD_FILE).read_bytes(), type=Record)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def run_folders(day: Day) -> list[Path]:
-    """List the folders of a day's runs on clusters, oldest first."""
-    return sorted((day.state / CLUSTER_FOLDER).glob("*T*-*"))
-
-
 def _record(submission: Submission, ids: Mapping[str, int]) -> Record:
     shape = submission.shape
     return Record(
@@ -396,14 +317,6 @@ def _record(submission: Submission, ids: Mapping[str, int]) -> Record:
         submitted=submission.run.name.partition("-")[0],
         workers=f"{shape.most} nodes in one job" if shape.fixed else f"workers: {shape.least} to {shape.most}",
     )
-
-
-def _allowed(constraint: str | None, sizes: Iterable[NodeSize]) -> list[NodeSize]:
-    """Return the nodes that have the features; where a constraint says more than "all of these", all nodes."""
-    wanted = set((constraint or "").split("&")) - {""}
-    if any(re.search(r"[^A-Za-z0-9_.-]", feature) for feature in wanted):
-        return list(sizes)
-    return [size for size in sizes if wanted <= size.features]
 
 
 def _absolute(path: str) -> str:

@@ -34,7 +34,7 @@ from raypipe.jobs import (
     runs_text,
 )
 from raypipe.logs import Log, find_logs, log_text, logs_of, names_text, task_name
-from raypipe.submit import RECORD_FILE, Record
+from raypipe.records import RECORD_FILE, Record
 from tests.slurm.configuration import HEAD
 from tests.slurm.harness import SlurmCluster, obstacle, wait_until
 from tests.test_submit import RAYPIPE, call

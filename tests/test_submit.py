@@ -15,6 +15,7 @@ from cluster.jobs import JobSettings
 from cluster.slurm import parse_sizes
 from raypipe.config import Config, Slurm, load_config
 from raypipe.errors import TooLittleDisk, TooLittleMemory, UsageError
+from raypipe.room import task_memory, too_large
 from raypipe.submit import (
     Choice,
     Submission,
@@ -24,8 +25,6 @@ from raypipe.submit import (
     printed,
     shape_of,
     survey,
-    task_memory,
-    too_large,
     walltime_seconds,
 )
 from tests.slurm.configuration import HEAD

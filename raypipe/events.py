@@ -76,6 +76,8 @@ class TaskDone(Event, frozen=True):
     channel: int | None
     output: str
     size: int
+    node: str = ""
+    """The machine on which it was made."""
 
 
 class TaskFailed(Event, frozen=True):

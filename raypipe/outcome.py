@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
@@ -28,6 +29,8 @@ class Written:
     """Files that get their names before it does."""
     replaces: tuple[Path, ...] = ()
     """What gives way to the parts: folders with all that is in them, and what else has such a name."""
+    node: str = ""
+    """The machine that wrote it."""
 
     @property
     def files(self) -> tuple["Written", ...]:
@@ -52,7 +55,7 @@ class Written:
     def at(cls, temporary: Path, stage: str, channel: int | None, path: Path) -> "Written":
         """Make the record of the file `temporary`, which is to become `path`."""
         status = temporary.stat()
-        return cls(stage, channel, path, temporary, status.st_size, status.st_mtime_ns)
+        return cls(stage, channel, path, temporary, status.st_size, status.st_mtime_ns, node=socket.gethostname())
 
 
 def cells_in(folder: Path) -> list[Path]:

@@ -21,6 +21,7 @@ import raypipe
 from raypipe.config import Config, Resources, SortSettings
 from raypipe.errors import UsageError
 from raypipe.events import Event, Note, PassProgressed, TaskDone, WorkStarted
+from raypipe.memory import in_gb
 from raypipe.stages.mountain_files import read_firings, read_start_indices, read_templates
 from raypipe.status import status_of
 from tests.compare import OBJECTS, RIPPLE, datasets, leftovers
@@ -262,7 +263,8 @@ def test_cells_of_something_else_are_kept_until_one_asks(one: Path, simulated: P
 
 def test_a_sorting_of_something_else_is_used_as_it_is(one: Path, simulated: Path) -> None:
     """A folder as PyHipp leaves it: another order of sessions, fewer files; its cells are exported."""
-    from raypipe.stages.mountain_files import firings_mda, start_indices_csv
+    from raypipe.memory import in_gb
+from raypipe.stages.mountain_files import firings_mda, start_indices_csv
 
     out = one.parents[1] / "other"
     theirs = out / "picasso" / "20181105"
@@ -325,7 +327,8 @@ def test_a_worker_that_is_killed_while_it_sorts_is_begun_again(
     report = raypipe.run_day(simulated, output=tmp_path, only=SORTING, listeners=[listen])
     assert victims
     assert report.exit_code == 0
-    assert any("is begun again" in event.text for event in events if isinstance(event, Note))
+    asked = next(task.memory for task in report.plan.tasks if task.stage.name == "mountain_batch")
+    assert any(event.text.endswith(f"is begun again with {in_gb(2 * asked)} of memory") for event in events if isinstance(event, Note))
     made = datasets(tmp_path / "picasso" / "20181105")
     assert made == {name: digest for name, digest in datasets(processed.folder).items() if name in made}
     assert leftovers(tmp_path) == []

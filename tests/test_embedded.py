@@ -13,7 +13,7 @@ from raypipe import embedded
 from raypipe.errors import Refused, UsageError
 from raypipe.memory import MB, Budget
 
-BUDGET = Budget(1, 1.0, 1, 100 * MB, 100 * MB, 100 * MB, 100 * MB, 0, 300 * MB)
+BUDGET = Budget(1, 1.0, 1, 100 * MB, 0, 100 * MB, 100 * MB, 100 * MB, 0, 300 * MB)
 
 
 def not_called(*_: object, **__: object) -> None:

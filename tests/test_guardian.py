@@ -40,7 +40,7 @@ import subprocess, sys, time
 from raypipe.embedded import embedded_ray
 from raypipe.memory import MB, Budget
 users = [subprocess.Popen(["sleep", "60"])]
-budget = Budget(1, 1.0, 1, 100 * MB, 100 * MB, 100 * MB, 100 * MB, 0, 300 * MB)
+budget = Budget(1, 1.0, 1, 100 * MB, 0, 100 * MB, 100 * MB, 100 * MB, 0, 300 * MB)
 with embedded_ray(budget, 1):
     import psutil, ray
     from ray._private.worker import global_worker

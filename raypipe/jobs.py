@@ -128,7 +128,7 @@ def progress(events: Iterable[Event]) -> Progress | None:
             case WorkEnded():
                 works.pop((event.stage, event.sessions, event.channel), None)
             case PassStarted():
-                passes[event.session] = f"{event.session}: {event.channels} channels begin"
+                passes[event.session] = f"{event.session}: 0 of {event.tiles} tiles filtered"
             case PassProgressed():
                 passes[event.session] = f"{event.session}: {event.tiles_done} of {event.tiles} tiles filtered"
                 if event.tiles_done == event.tiles:

@@ -107,7 +107,7 @@ def test_how_far_a_run_is() -> None:
     )
     assert progress([*EVENTS, ENDED]) == Progress(RUN, 12, 2, 1, "failed", ())
     assert progress([STARTED, PassStarted("session01", 10, 8)]) == Progress(
-        RUN, 12, 0, 0, "", ("session01: 10 channels begin",)
+        RUN, 12, 0, 0, "", ("session01: 0 of 8 tiles filtered",)
     )
     assert progress([STARTED, PassProgressed("session01", 8, 8, 30.0)]) == Progress(RUN, 12, 0, 0, "", ())
     one = [

@@ -88,7 +88,7 @@ def _told(run: Path) -> list[Log]:
     found: list[Log] = []
     for event in read_events(run / EVENTS):
         if isinstance(event, TaskDone):
-            line = f"done: {event.output}, {event.size} bytes"
+            line = f"done: {event.output}, {event.size} bytes" + (f", on {event.node}" if event.node else "")
         elif isinstance(event, TaskFailed) and not event.log:
             line = f"{event.error}\n{event.hint}"
         else:

@@ -51,7 +51,7 @@ EVENTS = [
     PassProgressed("session01", 3, 8, 12.0),
     WorkStarted("edfsplit", ("session01", "sessioneye")),
     *(WorkStarted("mountain_batch", ("sessioneye", "session01"), channel) for channel in (9, 10, 33)),
-    TaskDone("rpllfp", "session01", 9, "session01/array01/channel009/rpllfp_6eca.hkl", 200),
+    TaskDone("rpllfp", "session01", 9, "session01/array01/channel009/rpllfp_6eca.hkl", 200, "node2"),
     TaskFailed("rplhighpass", "session01", 10, "no room", "make room", "/log"),
 ]
 ENDED = RunEnded("failed", 3, 1, 5.0, 300)
@@ -197,7 +197,9 @@ def test_logs_of_a_day(made_up: Day) -> None:
     (failed,) = find_logs(logs, "session01-rplhighpass-010")
     assert log_text(failed) == f"== {failed.path} ==\nno room\nmake room\n\nTraceback ...\n"
     (done,) = find_logs(logs, "rpllfp")
-    assert log_text(done).splitlines()[1:] == ["done: session01/array01/channel009/rpllfp_6eca.hkl, 200 bytes"]
+    assert log_text(done).splitlines()[1:] == [
+        "done: session01/array01/channel009/rpllfp_6eca.hkl, 200 bytes, on node2"
+    ]
     (not_begun,) = find_logs(logs, "session01-raycast")
     assert log_text(not_begun).splitlines()[1:] == ["unity could not be made", "see unity"]
     assert [log.path.suffix for log in find_logs(logs, "12")] == [".err", ".out"]

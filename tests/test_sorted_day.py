@@ -263,8 +263,7 @@ def test_cells_of_something_else_are_kept_until_one_asks(one: Path, simulated: P
 
 def test_a_sorting_of_something_else_is_used_as_it_is(one: Path, simulated: Path) -> None:
     """A folder as PyHipp leaves it: another order of sessions, fewer files; its cells are exported."""
-    from raypipe.memory import in_gb
-from raypipe.stages.mountain_files import firings_mda, start_indices_csv
+    from raypipe.stages.mountain_files import firings_mda, start_indices_csv
 
     out = one.parents[1] / "other"
     theirs = out / "picasso" / "20181105"
@@ -328,7 +327,11 @@ def test_a_worker_that_is_killed_while_it_sorts_is_begun_again(
     assert victims
     assert report.exit_code == 0
     asked = next(task.memory for task in report.plan.tasks if task.stage.name == "mountain_batch")
-    assert any(event.text.endswith(f"is begun again with {in_gb(2 * asked)} of memory") for event in events if isinstance(event, Note))
+    assert any(
+        event.text.endswith(f"is begun again with {in_gb(2 * asked)} of memory")
+        for event in events
+        if isinstance(event, Note)
+    )
     made = datasets(tmp_path / "picasso" / "20181105")
     assert made == {name: digest for name, digest in datasets(processed.folder).items() if name in made}
     assert leftovers(tmp_path) == []

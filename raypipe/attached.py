@@ -11,7 +11,6 @@ from typing import Any
 import ray
 from ray._private.state import available_resources_per_node
 
-from cluster.jobs import Shape
 from cluster.ray_node import FILTERS
 from cluster.scaler import Scaler
 from cluster.scaling import Need
@@ -20,7 +19,7 @@ from raypipe.errors import Refused, TooLittleMemory
 from raypipe.memory import RAY_SERVICES, Budget, in_gb, make_budget
 from raypipe.plan import Plan
 from raypipe.run import largest_tasks, loads
-from raypipe.submit import job_settings
+from raypipe.submit import job_settings, shape_of
 from raypipe.work import Work
 
 _LOOK_SECONDS = 1.0
@@ -45,7 +44,7 @@ class Attached:
 
     def __init__(self, run: Path, config: Config, *, patience_seconds: float = _PATIENCE_SECONDS) -> None:
         self.patience_seconds = patience_seconds
-        shape = Shape.of_one_job(config.slurm.fixed) if config.slurm.fixed else Shape.elastic(config.slurm.workers)
+        shape = shape_of(config.slurm)
         self.least_workers = shape.least - shape.fixed
         job = os.environ.get("SLURM_JOB_ID", "")
         elastic = job.isdigit() and not shape.fixed and shape.least < shape.most

@@ -114,7 +114,8 @@ def clean(day: Day, leftovers: Leftovers) -> Leftovers:
             forget(day.state, [*gone, *(path.relative_to(day.output).as_posix() for path in remove)])
         for folder in {path.parent for path in (*remove, *scraps)}:
             _remove_empty(folder, day.output)
-        if not read_ledger(day.state) and not (day.state / "runs").exists():
+        # A run on a cluster may still wait for its turn, and needs its folder.
+        if not read_ledger(day.state) and not any((day.state / name).exists() for name in ("runs", "cluster")):
             _remove_state(day.state)
     return removed
 

@@ -110,3 +110,8 @@ class RunEnded(Event, frozen=True):
 
 
 Listener = Callable[[Event], None]
+
+
+def task_name(session: str, stage: str, channel: int | None) -> str:
+    """Return what a task's log is called: `session01-rpllfp-009`."""
+    return "-".join(part for part in (session, stage, f"{channel:03d}" if channel else "") if part)

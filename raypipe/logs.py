@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raypipe.day import Day, find_day
-from raypipe.events import TaskDone, TaskFailed
+from raypipe.events import TaskDone, TaskFailed, task_name
 from raypipe.jobs import EVENTS, read_events, running_folders
 from raypipe.records import read_record, run_folders
 
@@ -76,11 +76,6 @@ def log_text(log: Log) -> str:
     """Return a log under a line that says where it is."""
     text = log.line or log.path.read_text(encoding="utf-8", errors="replace").rstrip()
     return f"== {log.path} ==\n{text}\n"
-
-
-def task_name(session: str, stage: str, channel: int | None) -> str:
-    """Return what a task's log is called: `session01-rpllfp-009`."""
-    return "-".join(part for part in (session, stage, f"{channel:03d}" if channel else "") if part)
 
 
 def _told(run: Path) -> list[Log]:

@@ -23,7 +23,7 @@ from raypipe.clean import temporary_files
 from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
 from raypipe.errors import TooLittleDisk, TooLittleMemory
-from raypipe.events import Event, Listener, Note, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed
+from raypipe.events import Event, Listener, Note, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed, task_name
 from raypipe.history import without
 from raypipe.interrupt import Interrupt
 from raypipe.io.publish import write_failed
@@ -310,9 +310,7 @@ class _Run:
     def failed(self, session: str, failures: Sequence[Failure]) -> None:
         """Take note of failures; the whole story goes to a file of the run's folder."""
         for each in failures:
-            name = "-".join(
-                part for part in (session, each.stage, f"{each.channel:03d}" if each.channel else "") if part
-            )
+            name = task_name(session, each.stage, each.channel)
             log = self.folder / f"{name}.log"
             with suppress(OSError):  # a full disk is the likeliest cause of all
                 log.write_text(f"{each.error}\n{each.hint}\n\n{each.story}", encoding="utf-8")

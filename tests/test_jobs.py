@@ -21,6 +21,7 @@ from raypipe.events import (
     TaskFailed,
     WorkEnded,
     WorkStarted,
+    task_name,
 )
 from raypipe.jobs import (
     ClusterRun,
@@ -33,7 +34,7 @@ from raypipe.jobs import (
     runs_json,
     runs_text,
 )
-from raypipe.logs import Log, find_logs, log_text, logs_of, names_text, task_name
+from raypipe.logs import Log, find_logs, log_text, logs_of, names_text
 from raypipe.records import RECORD_FILE, Record
 from tests.slurm.configuration import HEAD
 from tests.slurm.harness import SlurmCluster, obstacle, wait_until

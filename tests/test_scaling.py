@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import ceil, log2
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from cluster.errors import NodeTooSmall
 from cluster.jobs import JobSettings, Shape
+from cluster.run_folder import write_address
 from cluster.scaler import Scaler
 from cluster.scaling import Need, Step, Workers, next_step, part_of_node, too_big, useful_workers, worker_share
 from cluster.share import MB, Share
@@ -124,6 +126,7 @@ def test_every_task_fits_a_worker_or_is_named_and_workers_hold_what_fits(work: l
         (Workers((), 3, 3, 0, ("a",)), 1, Step(drain=("a",))),  # others work
         (Workers((), 3, 1, 0, ("a",)), 1, Step()),  # two boot, which may not succeed
         (Workers((), 3, 2, 1, ("a", "b")), 2, Step()),  # one goes already
+        (Workers((), 3, 2, 1, ()), 3, Step(ask=1)),  # and does not count
         (Workers((), 5, 4, 1, ()), 5, Step()),  # asked for when the other is gone: 5 is the most
         (Workers((), 0, 1, 0, ()), 1, Step()),  # its job ended, which Ray has not noticed
     ],
@@ -166,6 +169,7 @@ UNTOLD = NodeSize(9, 8, None, "idle", frozenset(), "infinite")
         (JobSettings(), [BIG, SMALL], 8, 64_000 * 0.8 - 700),
         (JobSettings(constraint="big"), [BIG, SMALL], 16, 128_000 * 0.8 - 700),
         (JobSettings(constraint="big|dynamic"), [BIG, SMALL], 8, 64_000 * 0.8 - 700),
+        (JobSettings(constraint="big|dynamic", cpus=12), [BIG, SMALL], 16, 128_000 * 0.8 - 700),
         (JobSettings(memory_mb=100_000), [BIG, SMALL], 16, 100_000 * 0.8 - 700),
         (JobSettings(cpus=12), [BIG, SMALL], 16, 128_000 * 0.8 - 700),
         (JobSettings(cpus=5, exclusive=False), [SMALL], 5, 40_000 * 0.8 - 700),  # what five CPUs were asked for
@@ -200,11 +204,21 @@ def programs(folder: Path, monkeypatch: pytest.MonkeyPatch, **bodies: str) -> No
     monkeypatch.setenv("PATH", str(folder))
 
 
-def looks(scaler: Scaler, seconds: float) -> list[str]:
+def worker(name: str) -> dict[str, Any]:
+    return {"NodeID": name, "Alive": True, "Resources": {"CPU": 8.0, "memory": 48.0 * GB}}
+
+
+def looks(
+    scaler: Scaler,
+    seconds: float,
+    work: Sequence[Need] = WORK,
+    nodes: Sequence[dict[str, Any]] = (HEAD,),
+    busy: str = "",
+) -> list[str]:
     said: list[str] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        said += scaler.look(WORK, [HEAD], ())
+        said += scaler.look(work, nodes, busy)
         time.sleep(0.01)
     return said
 
@@ -221,9 +235,26 @@ def test_a_slurm_that_refuses_is_asked_less_and_less(tmp_path: Path, monkeypatch
     assert asked < (tmp_path / "squeue.calls").read_text().count("raypipe-worker-7")
     assert "QOSMaxSubmitJobPerUserLimit" in said[0]
     programs(tmp_path, monkeypatch, sbatch="echo 17")
-    worker = {"NodeID": "w", "Alive": True, "Resources": {"CPU": 8.0, "memory": 48.0 * GB}}
-    assert scaler.look(WORK, [HEAD, worker], ()) == []  # one that joins ends the waiting
+    assert scaler.look(WORK, [HEAD, worker("w")], ()) == []  # one that joins ends the waiting
     assert any("asked for 8 workers more (job 17)" in line for line in looks(scaler, 1.0))
+
+
+def test_idle_workers_go_once_and_never_one_at_work_or_the_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = "\n".join(f"echo '9|9|{i}|RUNNING|n{i}|None|raypipe-worker-7'" for i in (1, 2, 3))
+    programs(tmp_path, monkeypatch, squeue=jobs)
+    write_address(tmp_path, "10.0.0.1:20007")
+    gone: list[tuple[str, str]] = []
+    monkeypatch.setattr("cluster.scaler.drain", lambda head, node, _: gone.append((head, node)))
+    nodes = [HEAD, worker("a"), worker("b"), worker("c"), worker("d") | {"Alive": False}]
+    patient, scaler = (
+        Scaler(tmp_path, JobSettings(), Shape(0, 8), 7, period_seconds=0.05, idle_seconds=idle) for idle in (60, 0.1)
+    )
+    assert looks(patient, 0.3, [], nodes) == []
+    said = looks(scaler, 1.0, [], nodes, busy="a")
+    assert sorted(gone) == [("10.0.0.1:20007", "b"), ("10.0.0.1:20007", "c")]
+    assert len(said) == 2
 
 
 def test_no_slurm_is_no_end_of_a_run_and_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +270,7 @@ def test_a_slurm_that_does_not_answer_does_not_hold_up_the_driver(
     programs(tmp_path, monkeypatch, sinfo=f"read line <{tmp_path}/fifo", sbatch="")
     scaler = Scaler(tmp_path, JobSettings(), Shape(1, 8), 7, period_seconds=0.01)
     monkeypatch.setattr("cluster.slurm._TIMEOUT_SECONDS", 0.3)
-    assert looks(scaler, 0.1) == []
+    for _ in range(20):
+        assert scaler.look(WORK, [HEAD], ()) == []
     assert any("did not answer" in line for line in looks(scaler, 1.0))
     assert not (tmp_path / "sbatch.calls").exists()

@@ -13,8 +13,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module")
 def ray_slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
-    """Three nodes of 2 CPUs and 2500 MB; pytest's temporary folders are on all of them."""
+    """Four nodes of 2 CPUs and 2500 MB, so that a run on three has one to spare; pytest's temporary folders are on all of them."""
     if (reason := obstacle()) is not None:
         pytest.skip(reason)
-    with SlurmCluster(nodes=3, cpus=2, memory_mb=2500, shared=[tmp_path_factory.getbasetemp()]) as cluster:
+    with SlurmCluster(nodes=4, cpus=2, memory_mb=2500, shared=[tmp_path_factory.getbasetemp()]) as cluster:
         yield cluster

@@ -1,6 +1,7 @@
 """A driver: waits for NODES nodes of Ray, has tasks run on all of them, writes what it saw, and exits with CODE.
 
-While there is a file `wait` in FOLDER it waits between the first and the second; each of its lives is a line of `begun`.
+While there is a file `wait` in FOLDER it waits between the first and the second; each of its lives is a line of `begun`, and of `joined`
+when all nodes are there.
 
 python driver.py FOLDER NODES CODE
 """
@@ -35,7 +36,8 @@ def main(folder: Path, nodes: int, code: int) -> None:
     end = time.monotonic() + 120
     while len([node for node in nodes_of_ray() if node["Alive"]]) < nodes and time.monotonic() < end:
         time.sleep(0.2)
-    (folder / "joined").touch()
+    with (folder / "joined").open("a") as file:
+        file.write("joined\n")
     while (folder / "wait").exists():
         time.sleep(0.2)
     end = time.monotonic() + 120
@@ -43,7 +45,7 @@ def main(folder: Path, nodes: int, code: int) -> None:
     while len(seen) < nodes and time.monotonic() < end:
         seen |= set(ray.get([where.remote() for _ in range(4 * nodes)]))
     auth = [os.environ.get("RAY_AUTH_MODE"), os.environ.get("RAY_AUTH_TOKEN_PATH")]
-    resources = [node["Resources"] for node in nodes_of_ray()]
+    resources = [node["Resources"] for node in nodes_of_ray() if node["NodeManagerHostname"] in seen and node["Alive"]]
     (folder / "seen.json").write_text(json.dumps({"seen": sorted(seen), "auth": auth, "resources": resources}))
     sys.exit(code)
 

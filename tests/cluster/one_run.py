@@ -1,6 +1,6 @@
 """Submits one run on the Slurm where this is called, waits until it is over, and prints what became of it as JSON.
 
-python -m tests.cluster.one_run FOLDER elastic|fixed|cancelled NODES DRIVER...
+python -m tests.cluster.one_run FOLDER elastic|fixed NODES DRIVER...
 """
 
 import json
@@ -38,8 +38,6 @@ def main(folder: Path, how: str, nodes: int, driver: list[str]) -> None:
     while any(not job.over for job in slurm.jobs(ids, ended=True)) and time.monotonic() < end:
         if (run / "address").exists() and not token:
             token = oct((run / "token").stat().st_mode)
-        if how == "cancelled" and (folder / "begun").exists():
-            slurm.cancel(ids[:1])
         time.sleep(0.5)
     jobs = slurm.jobs(ids, ended=True)
     outcomes = [slurm.outcome(number) for number in ids]

@@ -22,13 +22,7 @@ MB = 1 << 20
 def one_run(cluster: SlurmCluster, folder: Path, how: str, *, nodes: int, code: int) -> dict[str, Any]:
     """Submit a run from the cluster's head and return what became of it."""
     command: list[str | Path] = [sys.executable, "-m", "tests.cluster.one_run", folder, how, str(nodes)]
-    program: list[str | Path] = [
-        sys.executable,
-        driver.__file__,
-        folder,
-        str(nodes if how != "cancelled" else 99),
-        str(code),
-    ]
+    program: list[str | Path] = [sys.executable, driver.__file__, folder, str(nodes), str(code)]
     done = cluster.run_on(HEAD, [*command, *program], seconds=300, environment={"PYTHONPATH": str(ROOT)})
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     result["outputs"] = "\n".join(f"{path.name}\n{path.read_text()}" for path in sorted(folder.glob("*slurm*")))
@@ -49,91 +43,111 @@ def clean(cluster: SlurmCluster) -> bool:
     return not any(strays(cluster).values()) and set(cluster.states().values()) == {"idle"}
 
 
-@pytest.mark.parametrize("how", ["elastic", "fixed"])
-def test_a_run_on_all_nodes_passes_its_exit_code_on_and_leaves_nothing(
-    ray_slurm: SlurmCluster, tmp_path: Path, how: str
+def test_a_fixed_run_passes_its_exit_code_on_and_leaves_nothing(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
+    result = one_run(ray_slurm, tmp_path, "fixed", nodes=3, code=7)
+    check_a_complete_run(ray_slurm, tmp_path, result, restarts=0)
+
+
+def test_of_nodes_that_crash_the_head_and_a_worker_begin_again_elsewhere(
+    ray_slurm: SlurmCluster, tmp_path: Path
 ) -> None:
-    result = one_run(ray_slurm, tmp_path, how, nodes=3, code=7)
-    assert result["outcomes"][0]["state"] == "FAILED", result["outputs"]
-    assert result["outcomes"][0]["exit_code"] == 7, result["outputs"]
-    seen = json.loads((tmp_path / "seen.json").read_text())
-    assert seen["seen"] == sorted(ray_slurm.nodes)
-    assert seen["auth"] == ["token", str(tmp_path / "run" / "token")]
+    with waiting_run(ray_slurm, tmp_path, nodes=3) as run:
+        head, workers, finish = json.loads((tmp_path / "ids.json").read_text())
+        crash_and_boot(ray_slurm, head)
+        wait_until(lambda: lines(tmp_path / "joined") == 2, 100, "all nodes in the driver's second life")
+        crash_and_boot(ray_slurm, f"{workers}_1")
+        assert lines(tmp_path / "begun") == 2  # it goes on without the worker
+        (tmp_path / "wait").unlink()
+    result = run.result()
+    check_a_complete_run(ray_slurm, tmp_path, result, restarts=1)
+    assert lines(tmp_path / "begun") == 2
+    assert "the head was queued again; its hold is lifted" in result["outputs"]
+    assert f"{workers}_1 was queued again; its hold is lifted" in result["outputs"]
+    assert states(result) == {
+        head: "FAILED",
+        f"{workers}_1": "CANCELLED",
+        f"{workers}_2": "CANCELLED",
+        finish: "COMPLETED",
+    }
+    of_workers = [path.name.split(".")[2] for path in tmp_path.glob("pipe2-worker-slurm.*.out")]
+    assert set(of_workers) == {str(job["number"]) for job in result["jobs"] if job["id"].startswith(f"{workers}_")}
+    (said,) = tmp_path.glob("pipe2-finish-slurm.*.out")
+    assert said.read_text() == "finished\n"
+
+
+def check_a_complete_run(cluster: SlurmCluster, folder: Path, result: dict[str, Any], *, restarts: int) -> None:
+    """The driver had tasks on all nodes and ended with 7, so its job did, and nothing is left."""
+    outcome = result["outcomes"][0]
+    assert (outcome["state"], outcome["exit_code"], outcome["restarts"]) == ("FAILED", 7, restarts), result["outputs"]
+    seen = json.loads((folder / "seen.json").read_text())
+    assert len(seen["seen"]) == 3
+    assert set(seen["seen"]) <= set(cluster.nodes)
+    assert seen["auth"] == ["token", str(folder / "run" / "token")]
     assert result["token"] == "0o100600"
     assert result["left"] == []
     # 2000 MB, less 700 for Ray's own processes (and 500 for the driver), less a fifth for objects.
     assert sorted(node["memory"] // MB for node in seen["resources"]) == [400, 900, 900]
     assert {node["object_store_memory"] // MB for node in seen["resources"]} == {400}
-    ids = result["ids"]
-    outputs = sorted(path.name for path in tmp_path.glob("*.out"))
-    assert f"pipe2-slurm.{seen_head(result)}.{ids[0]}.out" in outputs
-    if how == "elastic":
-        states = {job["id"]: job["state"] for job in result["jobs"]}
-        assert states[f"{ids[1]}_1"] == states[f"{ids[1]}_2"] == "CANCELLED"
-        assert states[str(ids[2])] == "COMPLETED"
-        assert sum(name.startswith("pipe2-worker-slurm.") for name in outputs) == 2
-        (finish,) = tmp_path.glob("pipe2-finish-slurm.*.out")
-        assert finish.read_text() == "finished\n"
-    assert clean(ray_slurm), strays(ray_slurm)
+    assert (folder / f"pipe2-slurm.{seen_head(result)}.{result['ids'][0]}.out").exists()
+    assert clean(cluster), strays(cluster)
 
 
-def test_a_cancelled_head_takes_everything_along(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
-    result = one_run(ray_slurm, tmp_path, "cancelled", nodes=3, code=0)
-    assert [job["state"] for job in result["jobs"] if job["number"] != result["ids"][2]] == ["CANCELLED"] * 3
-    assert result["outcomes"][2]["state"] == "COMPLETED", result["outputs"]
-    assert result["token"] == "0o100600"
-    assert result["left"] == []
-    assert clean(ray_slurm), strays(ray_slurm)
-
-
-def test_a_worker_that_is_told_to_go_drains_itself_and_ends_well(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
-    with waiting_run(ray_slurm, tmp_path, nodes=2) as run:
-        (_, worker, _) = json.loads((tmp_path / "ids.json").read_text())
-        ray_slurm.run_on(HEAD, ["scancel", "--batch", "--signal=USR1", str(worker)])
-        ray_slurm.wait_job(worker, "COMPLETED")
-        (tmp_path / "wait").unlink()
-        # The driver now waits for two nodes in vain; it has nothing to do with this.
-        ray_slurm.run_on(HEAD, ["scancel", str(json.loads((tmp_path / "ids.json").read_text())[0])])
-    result = run.result()
-    assert "drained" in result["outputs"]
-    assert result["left"] == []
-    assert clean(ray_slurm), strays(ray_slurm)
-
-
-@pytest.mark.parametrize("which", ["head", "worker"])
-def test_a_node_that_crashes_comes_back_into_the_run(ray_slurm: SlurmCluster, tmp_path: Path, which: str) -> None:
+def test_a_worker_told_to_go_drains_itself_and_a_cancelled_head_takes_the_rest_along(
+    ray_slurm: SlurmCluster, tmp_path: Path
+) -> None:
     with waiting_run(ray_slurm, tmp_path, nodes=3) as run:
-        head, workers, _ = json.loads((tmp_path / "ids.json").read_text())
-        node = ray_slurm.job(head if which == "head" else f"{workers}_1")["NodeList"]
-        ray_slurm.crash(node)
-        ray_slurm.wait_job(head if which == "head" else f"{workers}_1", "PENDING")
-        ray_slurm.boot(node)
-        if which == "head":
-            wait_until(lambda: (tmp_path / "begun").read_text().count("begun") == 2, 100, "the driver's second life")
-        (tmp_path / "wait").unlink()
+        head, workers, finish = json.loads((tmp_path / "ids.json").read_text())
+        ray_slurm.run_on(HEAD, ["scancel", "--batch", "--signal=USR1", f"{workers}_2"])
+        ray_slurm.wait_job(f"{workers}_2", "COMPLETED")
+        ray_slurm.run_on(HEAD, ["scancel", str(head)])
     result = run.result()
-    assert result["outcomes"][0]["exit_code"] == 7, result["outputs"]
-    assert result["outcomes"][0]["restarts"] == (which == "head")
-    assert json.loads((tmp_path / "seen.json").read_text())["seen"] == sorted(ray_slurm.nodes)
-    assert "its hold is lifted" in result["outputs"]
+    assert result["outputs"].count("drained\n") == 1
+    assert states(result) == {
+        head: "CANCELLED",
+        f"{workers}_1": "CANCELLED",
+        f"{workers}_2": "COMPLETED",
+        finish: "COMPLETED",
+    }
+    assert result["token"] == "0o100600"
     assert result["left"] == []
     assert clean(ray_slurm), strays(ray_slurm)
 
 
 def test_what_a_killed_head_leaves_is_ended_by_the_job_after_it(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
     with waiting_run(ray_slurm, tmp_path, nodes=3) as run:
-        head, *_ = json.loads((tmp_path / "ids.json").read_text())
+        head, workers, finish = json.loads((tmp_path / "ids.json").read_text())
         node = ray_slurm.job(head)["NodeList"]
         ray_slurm.run_on(node, ["pkill", "--signal=KILL", "--full", "cluster[.]head"])
     result = run.result()
-    states = {job["id"].split("_")[0]: job["state"] for job in result["jobs"]}
-    assert [states[str(number)] for number in result["ids"]] == ["FAILED", "CANCELLED", "COMPLETED"], result["outputs"]
+    expected = {head: "FAILED", f"{workers}_1": "CANCELLED", f"{workers}_2": "CANCELLED", finish: "COMPLETED"}
+    assert states(result) == expected, result["outputs"]
     assert result["left"] == []
     # Its temporary folders stay: nobody was there to remove them.
     left = strays(ray_slurm)
     assert left[node].split() == [f"/tmp/raypipe-spill-{head}", f"/tmp/rp-{head}"]
     assert not any(text for name, text in left.items() if name != node)
     ray_slurm.run_on(node, ["rm", "-r", *left[node].split()])
+
+
+def crash_and_boot(cluster: SlurmCluster, job: int | str) -> None:
+    """Crash the node of a job, wait until that runs elsewhere, and boot the node again.
+
+    Booted earlier, it might be given the job again, and then Slurm's order to kill the first life, which it could not
+    deliver to a node that was off, would hit the second.
+    """
+    node = cluster.job(job)["NodeList"]
+    cluster.crash(node)
+    cluster.wait_job(job, "PENDING")
+    assert cluster.wait_job(job, "RUNNING")["NodeList"] != node
+    cluster.boot(node)
+
+
+def states(result: dict[str, Any]) -> dict[int | str, str]:
+    return {int(job["id"]) if job["id"].isdigit() else job["id"]: job["state"] for job in result["jobs"]}
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text().splitlines())
 
 
 @contextmanager

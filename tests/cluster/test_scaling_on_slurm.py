@@ -3,7 +3,6 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,24 +11,15 @@ import pytest
 from tests.cluster import scale_without_ray, scaled_driver
 from tests.cluster.test_on_slurm import ROOT, clean, strays
 from tests.slurm.configuration import HEAD
-from tests.slurm.harness import SlurmCluster, obstacle, wait_until
+from tests.slurm.harness import SlurmCluster, wait_until
 
 pytestmark = pytest.mark.slurm
 
 
-@pytest.fixture(scope="module")
-def four_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
-    """Four nodes of 2 CPUs and 2500 MB, for a head and three workers."""
-    if (reason := obstacle()) is not None:
-        pytest.skip(reason)
-    with SlurmCluster(nodes=4, cpus=2, memory_mb=2500, shared=[tmp_path_factory.getbasetemp()]) as cluster:
-        yield cluster
-
-
-def test_workers_come_with_the_work_and_go_with_it(four_nodes: SlurmCluster, tmp_path: Path) -> None:
+def test_workers_come_with_the_work_and_go_with_it(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
     command: list[str | Path] = [sys.executable, "-m", "tests.cluster.one_run", tmp_path, "elastic", "2"]
     program: list[str | Path] = [sys.executable, "-m", scaled_driver.__name__, tmp_path]
-    done = four_nodes.run_on(HEAD, [*command, *program], seconds=200, environment={"PYTHONPATH": str(ROOT)})
+    done = ray_slurm.run_on(HEAD, [*command, *program], seconds=200, environment={"PYTHONPATH": str(ROOT)})
     result = json.loads(done.stdout.splitlines()[-1])
     outputs = "\n".join(f"{path.name}\n{path.read_text()}" for path in sorted(tmp_path.glob("*slurm*")))
     assert result["outcomes"][0]["exit_code"] == 0, outputs
@@ -42,28 +32,28 @@ def test_workers_come_with_the_work_and_go_with_it(four_nodes: SlurmCluster, tmp
     assert "cancelled 2 workers that waited" in said
     assert said.count("let go of an idle worker") == 2
     assert result["left"] == []
-    assert clean(four_nodes), strays(four_nodes)
+    assert clean(ray_slurm), strays(ray_slurm)
 
 
-def test_a_slurm_that_refuses_is_asked_again(four_nodes: SlurmCluster, tmp_path: Path) -> None:
+def test_a_slurm_that_refuses_is_asked_again(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
     def partition(state: str) -> None:
-        four_nodes.run_on(HEAD, ["scontrol", "update", "PartitionName=queue1", f"State={state}"])
+        ray_slurm.run_on(HEAD, ["scontrol", "update", "PartitionName=queue1", f"State={state}"])
 
     def said(words: str) -> bool:
         return (tmp_path / "said").exists() and words in (tmp_path / "said").read_text()
 
     def queued() -> list[str]:
-        listing = four_nodes.run_on(
+        listing = ray_slurm.run_on(
             HEAD, ["squeue", "--noheader", "--array", f"--name=pipe2-worker-{head}", "--format=%T"]
         )
         return listing.stdout.split()
 
-    head = four_nodes.submit("sleep 60", "--hold")  # workers wait for it to begin
+    head = ray_slurm.submit("sleep 60", "--hold")  # workers wait for it to begin
     command = [sys.executable, "-m", scale_without_ray.__name__, tmp_path, str(head)]
     partition("DRAIN")
     try:
         with ThreadPoolExecutor(1) as thread:
-            run = thread.submit(four_nodes.run_on, HEAD, command, environment={"PYTHONPATH": str(ROOT)})
+            run = thread.submit(ray_slurm.run_on, HEAD, command, environment={"PYTHONPATH": str(ROOT)})
             try:
                 wait_until(lambda: said("partition"), 30, "a refusal")
                 assert queued() == []
@@ -78,4 +68,4 @@ def test_a_slurm_that_refuses_is_asked_again(four_nodes: SlurmCluster, tmp_path:
                 assert run.result().stderr == ""
     finally:
         partition("UP")
-        four_nodes.run_on(HEAD, ["scancel", str(head)])
+        ray_slurm.run_on(HEAD, ["scancel", str(head)])

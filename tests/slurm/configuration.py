@@ -11,8 +11,10 @@ HEAD_ADDRESS = "10.77.0.1"
 SUBNET_BITS = 24
 MAX_NODES = 200
 
-SLURMD_TIMEOUT_S = 15
+SLURMD_TIMEOUT_S = 6
 """How long Slurm waits for a silent node; its own default, 300 s, is too long for a test."""
+MESSAGE_TIMEOUT_S = 5
+"""How long it waits for a node's answer, which it does once or twice before it takes the node for silent."""
 RESUME_TIMEOUT_S = 40
 """How long Slurm waits for a cloud node to boot."""
 
@@ -112,7 +114,7 @@ def slurm_conf(layout: Layout) -> str:
         "SchedulerParameters=sched_interval=1,bf_interval=2",
         f"SlurmdTimeout={SLURMD_TIMEOUT_S}",
         "SlurmctldTimeout=60",
-        "MessageTimeout=10",
+        f"MessageTimeout={MESSAGE_TIMEOUT_S}",
         "TCPTimeout=2",
         "KillWait=5",
         "UnkillableStepTimeout=20",

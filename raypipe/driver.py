@@ -197,8 +197,9 @@ class _Works:
                 temporary_name(task.output, f"{self.token}-{attempt}").unlink(missing_ok=True)
             # Killed for memory twice, it needs more than we know.
             if attempt < (min(1, self.restarts) if isinstance(error, OutOfMemoryError) else self.restarts):
-                again = in_gb(self._asked_for(work, attempt + 1))
-                text = f"a worker died; {work.stage} is begun again with {again} of memory"
+                before, now = (self._asked_for(work, each) for each in (attempt, attempt + 1))
+                more = f" with {in_gb(now)} of memory" if now > before else ""
+                text = f"a worker died; {work.stage} is begun again{more}"
                 self.sink.emit(Note(", ".join(work.sessions), text))
                 self._begin(number, work, attempt=attempt + 1)
                 return

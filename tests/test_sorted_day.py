@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -337,6 +338,11 @@ def test_a_worker_that_is_killed_while_it_sorts_is_begun_again(
     assert leftovers(tmp_path) == []
 
 
+def sorted_folder(name: str) -> str:
+    """Return `mountains/channelNNN` of the file of a sorting."""
+    return "/".join(name.split("/")[:2])
+
+
 @pytest.mark.parametrize("stage", ["mountain_batch", "export_mountain_cells"])
 def test_a_driver_that_is_killed_loses_nothing(
     processed: Processed, simulated: Path, tmp_path: Path, stage: str
@@ -358,9 +364,15 @@ def test_a_driver_that_is_killed_loses_nothing(
     expected = datasets(processed.folder)
     now = datasets(outputs)
     assert {name: expected[name] for name in now} == now, "what has its name is whole"
-    before = {name: (outputs / name).stat().st_mtime_ns for name in finished}
+    # What is made together is made again together, if one of it was not yet there.
+    folders = Counter(sorted_folder(name) for name in finished)
+    before = {
+        name: (outputs / name).stat().st_mtime_ns
+        for name in finished
+        if not name.startswith("mountains") or folders[sorted_folder(name)] == 6
+    }
     assert raypipe.run_day(simulated, output=tmp_path, only=(*SORTING, "freqspectrum_highpass")).exit_code == 0
-    assert {name: (outputs / name).stat().st_mtime_ns for name in finished} == before, "nothing is done twice"
+    assert {name: (outputs / name).stat().st_mtime_ns for name in before} == before, "nothing is done twice"
     made = datasets(outputs)
     assert made == {name: digest for name, digest in expected.items() if name in made}
     assert sum("firings.mda" in name for name in made) == len(CHANNELS)

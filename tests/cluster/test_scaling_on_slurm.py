@@ -1,6 +1,7 @@
 """Workers that come and go with the work, on a real Slurm."""
 
 import json
+import re
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,7 @@ def test_workers_come_with_the_work_and_go_with_it(ray_slurm: SlurmCluster, tmp_
     assert len(set(seen["where"].values())) == 4
     said = "\n".join(seen["said"])
     assert "asked for 4 workers more" in said  # 5 are useful; there are nodes for 3
-    assert "cancelled 2 workers that waited" in said
+    assert sum(map(int, re.findall(r"cancelled (\d+) workers? that waited", said))) == 2  # at once or one by one
     assert said.count("let go of an idle worker") == 2
     assert result["left"] == []
     assert clean(ray_slurm), strays(ray_slurm)

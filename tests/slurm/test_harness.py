@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy
 import psutil
 import pytest
 
@@ -164,9 +165,9 @@ def test_a_node_has_its_own_name_address_memory_files_and_processes(slurm: Slurm
 
 @pytest.mark.slurm
 def test_the_python_of_the_tests_runs_on_nodes_with_the_packages_and_the_project(slurm: SlurmCluster) -> None:
-    code = "import sys, psutil, raypipe; print(psutil.__file__, raypipe.__file__)"
+    code = "import sys, numpy, raypipe; print(numpy.__file__, raypipe.__file__)"
     ran = slurm.run_on(slurm.nodes[2], [sys.executable, "-c", code], environment={"PYTHONPATH": str(ROOT)})
-    assert ran.stdout.split() == [psutil.__file__, str(ROOT / "raypipe" / "__init__.py")]
+    assert ran.stdout.split() == [numpy.__file__, str(ROOT / "raypipe" / "__init__.py")]
 
 
 @pytest.mark.slurm

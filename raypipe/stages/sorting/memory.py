@@ -3,8 +3,11 @@
 from raypipe.config import SortSettings
 from raypipe.stages.sorting.sizes import BLOCK, CLIP, FEW_EVENTS, TRAINING_SECONDS
 
-CODE = 142 << 20
-"""numba, LLVM and the kernels' machine code, in a process that has imported numpy; half of it is shared between workers."""
+CODE = 180 << 20
+"""numba, LLVM and the kernels' machine code, in a process that has imported numpy; half of it is shared between workers.
+
+At most: LLVM's own file counts for 70 to 100 MB of it, by how much of it the page cache happened to hold.
+"""
 COMPILING = 130 << 20
 """More, in a process that compiles the kernels."""
 BYTES_PER_SAMPLE_OF_BLOCK = 24

@@ -7,6 +7,6 @@ fields = raypipe.load("data/picasso/20181105/session01/array01/channel009/rpllfp
 """
 
 from raypipe._version import __version__
-from raypipe.api import load, plan_day, run_day
+from raypipe.api import load, plan_day, run_day, run_days
 
-__all__ = ["__version__", "load", "plan_day", "run_day"]
+__all__ = ["__version__", "load", "plan_day", "run_day", "run_days"]

@@ -53,10 +53,14 @@ class FilterActor:
         self._behind = WriteBehind()
         self._work: dict[int, GroupWork] = {}
 
-    def begin(self, groups: Mapping[int, Group], stages: Mapping[str, ChannelStage], token: str) -> None:
-        """Begin `groups` (by their number in the pass): their files are made, under temporary names."""
+    def begin(self, groups: Mapping[int, Group], stages: Mapping[str, ChannelStage], token: str) -> str:
+        """Begin `groups` (by their number in the pass): their files are made, under temporary names.
+
+        Returns Ray's id of the node.
+        """
         for number, group in groups.items():
             self._work[number] = GroupWork(group, stages, token=token, behind=self._behind)
+        return str(ray.get_runtime_context().get_node_id())
 
     def push(self, numbers: tuple[int, ...], *tiles: Samples) -> None:
         """Take the next tile of each of the groups `numbers`, in the same order."""

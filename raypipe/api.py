@@ -1,9 +1,10 @@
 """raypipe from Python: the same verbs as on the command line, with plain arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from raypipe.config import Config, load_config
 from raypipe.day import Day, find_day
@@ -58,18 +59,50 @@ def run_day(
     every event. Raises `UsageError` or `Refused` (and their kinds) before anything is written; what goes wrong in
     single tasks is in the report.
     """
-    from raypipe.run import run_day as run
-
-    day, settings = _day_and_config(path, output, config)
-    return run(
-        day,
-        settings,
-        stages=choose_stages(tuple(only), tuple(skip)),
-        channels=None if channels is None else parse_channels(channels),
-        replace_foreign=replace,
+    (report,) = run_days(
+        [path],
+        only=only,
+        skip=skip,
+        channels=channels,
+        output=output,
+        config=config,
+        replace=replace,
         listeners=listeners,
         place=place,
     )
+    if report.refused:
+        raise report.refused
+    return report
+
+
+def run_days(
+    paths: Iterable[AnyPath],
+    *,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    channels: str | None = None,
+    output: AnyPath | None = None,
+    config: Config | AnyPath | None = None,
+    replace: bool = False,
+    listeners: Sequence[Listener] = (),
+    place: "Place | None" = None,
+) -> "list[Report]":
+    """Process days together on one Ray, as `run_day` does one; return how each went, in their order.
+
+    A day named twice is done once. A day that is refused does not hold up the others: its report says why (`refused`).
+    Raises `UsageError` only for what is wrong with every day.
+    """
+    from raypipe import run
+
+    settings = config if isinstance(config, Config) else load_config(None if config is None else Path(config))
+    chosen = {"stages": choose_stages(tuple(only), tuple(skip)), "replace_foreign": replace}
+    chosen["channels"] = None if channels is None else parse_channels(channels)
+
+    def planned(path: Path) -> Plan:
+        return make_plan(find_day(path, None if output is None else Path(output)), settings, **cast("Any", chosen))
+
+    wanted = {str(path): partial(planned, path) for path in map(Path, paths)}
+    return run.run_days(wanted, place or run.ThisMachine(settings), listeners)
 
 
 def load(path: AnyPath) -> dict[str, Any]:

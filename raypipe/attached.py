@@ -1,4 +1,7 @@
-"""The Ray that the jobs of a submission made: joined for as long as its days take, and left as it is."""
+"""The Ray that the jobs of a submission made: joined for as long as its days take, and left as it is.
+
+Its nodes come and go: how passes are divided among them, and what they hold at most, is asked for again and again.
+"""
 
 import os
 import time
@@ -15,10 +18,12 @@ from cluster.ray_node import FILTERS
 from cluster.scaler import Scaler
 from cluster.scaling import Need
 from raypipe.config import Config
+from raypipe.driver import nodes_to_go
 from raypipe.errors import Refused, TooLittleMemory
 from raypipe.memory import RAY_SERVICES, Budget, in_gb, make_budget
 from raypipe.plan import Plan
-from raypipe.run import largest_tasks, loads
+from raypipe.run import largest_tasks
+from raypipe.run import loads as loads_of
 from raypipe.submit import job_settings, shape_of
 from raypipe.work import Work
 
@@ -51,6 +56,8 @@ class Attached:
         settings = job_settings(config.slurm, config.slurm.name, run)
         self.scaler = Scaler(run, settings, shape, int(job)) if elastic else None
         self.next_look = 0.0
+        self.largest = 0
+        """Bytes of the largest node so far: one that went may come again."""
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -76,23 +83,24 @@ class Attached:
 
     @contextmanager
     def started(self, _budget: Budget) -> Iterator[None]:
-        """Nothing is begun for one day, nothing ended."""
+        """Nothing is begun, nothing ended."""
         yield
 
-    def budget(self, plan: Plan) -> Budget:
-        """Return how the nodes that are there now would do the plan. Raises `TooLittleMemory`.
+    def budget(self, plans: Sequence[Plan]) -> Budget:
+        """Return how the nodes that are there now would do the plans. Raises `TooLittleMemory`.
 
         A task that fits no node is not counted: it is refused alone.
         """
-        there = nodes()
+        there = self._look_around()
         largest = max(node.memory for node in there)
-        of_sessions, of_objects = (min(size, largest) for size in largest_tasks(plan))
+        of_sessions, of_objects = (min(size, largest) for size in largest_tasks(plans))
+        loads = [load for plan in plans for load in loads_of(plan)]
         memory = RAY_SERVICES + sum(node.memory for node in there)
         for cpus in range(sum(node.cpus for node in there), 0, -1):
             store = 0
             for _ in range(2):  # object stores are counted by Ray's nodes, beside this memory
                 budget = make_budget(
-                    loads(plan), plan.config, cpus=cpus, memory=memory + store,
+                    loads, plans[0].config, cpus=cpus, memory=memory + store,
                     session_task=of_sessions, object_task=of_objects,
                 )  # fmt: skip
                 store = budget.object_store
@@ -103,18 +111,33 @@ class Attached:
             hint="give workers more memory, or set run.tile_seconds lower",
         )
 
+    def budget_now(self, plans: Sequence[Plan], before: Budget) -> Budget:
+        """Return how the nodes that are there by now go on with the plans; where they are too few, as `before`: others come."""
+        try:
+            return self.budget(plans)
+        except TooLittleMemory:
+            return before
+
     def largest_task(self, _budget: Budget) -> int:
         """Return the bytes that the largest node has for one task."""
-        return max(node.memory for node in nodes())
+        return self.largest
 
-    def look(self, open_works: Iterable[Work], filter_actors: int) -> Sequence[str]:
+    def look(self, open_works: Iterable[Work], filter_actors: int, budget: Budget) -> Sequence[str]:
         """Have as many workers as the open works, and the filter actors at work, are worth; say what was done for that."""
-        if not self.scaler or time.monotonic() < self.next_look:
+        if time.monotonic() < self.next_look:
             return ()
         self.next_look = time.monotonic() + _LOOK_SECONDS
+        self._look_around()
+        if not self.scaler:
+            return ()
         needs = [Need(0 if work.is_of_session else 1, work.memory, _seconds(work)) for work in open_works]
-        needs += [Need(1, 0, _FILTER_SECONDS)] * filter_actors
+        needs += [Need(1, budget.filter_actor, _FILTER_SECONDS)] * filter_actors
         return self.scaler.look(needs, ray.nodes(), _busy())  # type: ignore[no-untyped-call]
+
+    def _look_around(self) -> list[Node]:
+        there = nodes()
+        self.largest = max(self.largest, *(node.memory for node in there))
+        return there
 
 
 def _seconds(work: Work) -> float:
@@ -135,12 +158,13 @@ def _busy() -> set[str]:
 
 
 def nodes() -> list[Node]:
-    """Return Ray's nodes that live."""
+    """Return Ray's nodes that live, and will for a while."""
     found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    going = nodes_to_go()
     return [
         Node(node["NodeID"], int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("memory", 0)))
         for node in found
-        if node["Alive"]
+        if node["Alive"] and node["NodeID"] not in going
     ]
 
 

@@ -10,6 +10,7 @@ import typer
 from cluster.errors import ClusterError
 from raypipe import __version__
 from raypipe.errors import RaypipeError, UsageError
+from raypipe.events import Event, RunRefused
 
 app = typer.Typer(
     name="raypipe",
@@ -134,8 +135,12 @@ def run(
     json: Json = False,
     attached: AttachedTo = None,
 ) -> None:
-    """Do what is to be done of a day, or of several. What is done already stays done: run it again after anything."""
+    """Do what is to be done of a day, or of several together. What is done already stays done: run it again after anything.
+
+    An earlier day goes before a later one. A day that is refused does not hold up the others; the exit code is the worst.
+    """
     from contextlib import nullcontext
+    from functools import partial
 
     from raypipe import api, progress
     from raypipe.config import load_config
@@ -147,29 +152,36 @@ def run(
         from raypipe.attached import Attached
 
         place = Attached(attached, settings)
-    codes = []
-    with place.joined() if place else nullcontext():
-        for day in days:
-            with progress.shown("json" if json else settings.run.progress) as listeners:
-                ended = api.run_day(
-                    day,
-                    only=only or (),
-                    skip=[*(skip or ()), *(["rplsplit"] if no_raw else ())],
-                    channels=channels,
-                    output=output,
-                    config=settings,
-                    replace=replace,
-                    listeners=listeners,
-                    place=place,
-                )
-            if ended.failures and not json:
-                typer.echo("\n" + failures_text(ended.failures), err=True, nl=False)
-            if not json and (kept := kept_text(ended.plan)):
-                typer.echo(kept, err=True)
-            codes.append(ended.exit_code)
-            if ended.interrupted:
-                break
-    raise typer.Exit(max(codes))
+    several = len(days) > 1
+    with (
+        place.joined() if place else nullcontext(),
+        progress.shown("json" if json else settings.run.progress, several=several) as listeners,
+    ):
+        reports = api.run_days(
+            days,
+            only=only or (),
+            skip=[*(skip or ()), *(["rplsplit"] if no_raw else ())],
+            channels=channels,
+            output=output,
+            config=settings,
+            replace=replace,
+            listeners=[*listeners, partial(_tell_refused, several)],
+            place=place,
+        )
+    for ended in reports:
+        name = f"{ended.day}: " if several else ""
+        if ended.failures and not json:
+            typer.echo(f"\n{name}{failures_text(ended.failures)}", err=True, nl=False)
+        if not json and ended.plan and (kept := kept_text(ended.plan)):
+            typer.echo(f"{name}{kept}", err=True)
+    raise typer.Exit(max(ended.exit_code for ended in reports))
+
+
+def _tell_refused(several: bool, event: Event) -> None:
+    """Say at once, and however else progress is shown, that a day is refused."""
+    if isinstance(event, RunRefused):
+        error = event.error + (f"\n  hint: {event.hint}" if event.hint else "")
+        typer.secho(f"raypipe: {event.day}: {error}" if several else f"raypipe: {error}", fg="red", err=True)
 
 
 @app.command(

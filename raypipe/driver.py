@@ -1,4 +1,4 @@
-"""Runs passes on Ray: wait for what is under way, pull what came back, dispatch what fits; until nothing is left.
+"""Runs days on Ray: wait for what is under way, pull what came back, dispatch what fits; until nothing is left.
 
 A file counts only when the driver says so: a worker syncs it under a temporary name, the driver writes it into the
 ledger and renames it. So whatever is killed, and whenever, what has a final name is complete and known, and what has
@@ -6,13 +6,16 @@ not is begun again. Only this file, `actors` and `embedded` know of Ray.
 """
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
 import ray
+from ray._private.state import state as ray_state
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -28,6 +31,9 @@ from raypipe.tasks import Task, TaskId
 from raypipe.work import Made, Work
 
 _POLL_SECONDS = 1.0
+_START_SECONDS = 30.0
+_NOTICE_SECONDS = 120.0
+"""As long a node that is to go is sure to stay: what a cloud gives its spot nodes."""
 FILTERS = "filters"
 """Ray's resource of filter actors. They count as no CPUs: other work fills the time in which they wait for the disk."""
 _SMALLER = ", or set run.tile_seconds lower"
@@ -45,39 +51,73 @@ class Sink(Protocol):
     def emit(self, event: Event) -> None:
         """Tell what happens."""
 
-    def go_on(self) -> None:
-        """Raise KeyboardInterrupt if the run was told to end."""
+    def ended(self) -> None:
+        """Take note that nothing of the day is under way any more, and nothing left to do."""
 
-    def look(self, open_works: Iterable[Work], filter_actors: int) -> None:
+
+class Command(Protocol):
+    """What all days share: the run behind them knows the place where they are done."""
+
+    def go_on(self) -> None:
+        """Raise KeyboardInterrupt if the runs were told to end."""
+
+    def budget_now(self, before: Budget) -> Budget:
+        """Return how passes go on with the nodes that are there by now; `before` is how they did until now."""
+
+    def largest_task(self, budget: Budget) -> int:
+        """Return the bytes that one task can be given."""
+
+    def look(self, open_works: Iterable[Work], filter_actors: int, budget: Budget) -> None:
         """See what is still to be done: works not ended, and filter actors that are at work. Never waits."""
 
 
-def run_on_ray(
-    works: Sequence[Work],
-    passes: Sequence[Pass],
-    budget: Budget,
-    sink: Sink,
-    *,
-    token: str,
-    restarts: int,
-    largest_task: int,
-    lost: Collection[TaskId] = (),
-) -> None:
-    """Do the works as they become possible, beside the passes, which go one after the other.
+@dataclass(frozen=True)
+class DayWork:
+    """What is to be done of a day, and where it goes."""
 
-    `largest_task` is the most bytes that a task can be given, `lost` are outputs of passes that could not be planned.
+    works: Sequence[Work]
+    passes: Sequence[Pass]
+    failures: Sequence[tuple[str, Sequence[Failure]]]
+    """By session: outputs of passes that could not be planned."""
+    sink: Sink
+    token: str
+    """Makes its temporary names its own."""
+    restarts: int
+    """How often what dies is begun again."""
+
+
+def run_on_ray(days: Sequence[DayWork], budget: Budget, command: Command) -> None:
+    """Do the works of days as they become possible, beside their passes, which go one after the other, a day's after another's.
+
+    An earlier day's works go first: a later one's are handed out when they find a CPU free.
     """
-    loop = _Loop(sink)
-    crew = _Crew(budget, restarts) if passes else None  # before the works, so that none takes its memory
-    outputs = {(output.stage, output.path) for each in passes for output in _outputs(each.groups)}
-    queue = _Works(
-        works, loop, sink, pending=outputs, lost=lost, token=token, restarts=restarts, largest_task=largest_task
-    )
-    loop.at_each_step = lambda: sink.look(queue.open.values(), len(crew.actors) if crew else 0)
-    queue.dispatch()
+    loop = _Loop(command)
+    has_passes = any(day.passes for day in days)
+    # Before the works, so that none takes its memory.
+    crew = _Crew(budget, max(day.restarts for day in days)) if has_passes else None
+    queues = [_Works(day, loop, lambda: command.largest_task(budget)) for day in days]
+
+    def look() -> None:
+        works = (work for queue in queues for work in queue.open.values())
+        command.look(works, len(crew.actors) if crew else 0, crew.budget if crew else budget)
+
+    def dispatch() -> None:
+        waiting = [queue for queue in queues if not queue.is_over]
+        for queue in waiting:
+            if queue is waiting[0]:
+                queue.dispatch()
+            elif queue.ready:
+                queue.dispatch(_cpus() - sum(each.begun for each in queues))
+
+    loop.before_waiting, loop.after_each = look, dispatch
+    dispatch()
+    for queue in queues:
+        for number, each in enumerate(queue.day.passes):
+            assert crew
+            crew.follow(command.budget_now(crew.budget))
+            _PassRun(each, crew, loop, queue, token=f"{queue.token}-{number}").run()
+            queue.pass_ended()
     if crew:
-        for number, each in enumerate(passes):
-            _PassRun(each, crew, loop, queue, token=f"{token}-{number}", restarts=restarts).run()
         crew.end()
         crew = None
     while loop.step():
@@ -87,62 +127,88 @@ def run_on_ray(
 class _Loop:
     """What is under way, and what to do with each when it comes back."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, command: Command) -> None:
+        self._command = command
         self._handlers: dict[Any, Callable[[Any], None]] = {}
-        self.at_each_step: Callable[[], None] = lambda: None
+        self.before_waiting: Callable[[], None] = lambda: None
+        self.after_each: Callable[[], None] = lambda: None
 
     def watch(self, ref: Any, handler: Callable[[Any], None]) -> None:
         self._handlers[ref] = handler
 
     def step(self) -> bool:
         """Wait for something to come back and handle it; return whether anything was under way."""
-        self._sink.go_on()
+        self._command.go_on()
         if not self._handlers:
             return False
-        self.at_each_step()
+        self.before_waiting()
         # Bounded in time, so that signals are seen.
         ready, _ = ray.wait(list(self._handlers), num_returns=1, timeout=_POLL_SECONDS)
         for ref in ready:
             self._handlers.pop(ref)(ref)
+            self.after_each()
         return True
 
 
 class _Works:
-    """Works wait here: each is handed out when all that its tasks wait for has ended, one way or the other.
+    """A day's works wait here: each is handed out when all that its tasks wait for has ended, one way or the other.
 
-    It stands between whoever makes files and the sink, to see what ends.
+    It stands between whoever makes files and the sink, to see what ends; at last the day itself.
     """
 
-    def __init__(
-        self,
-        works: Sequence[Work],
-        loop: _Loop,
-        sink: Sink,
-        *,
-        pending: Collection[TaskId],
-        lost: Collection[TaskId],
-        token: str,
-        restarts: int,
-        largest_task: int,
-    ) -> None:
-        self.loop, self.sink, self.token, self.restarts = loop, sink, token, restarts
-        self.largest_task = largest_task
-        self.works = list(works)
+    def __init__(self, day: DayWork, loop: _Loop, largest_task: Callable[[], int]) -> None:
+        self.day, self.loop, self.largest_task = day, loop, largest_task
+        self.sink, self.token, self.restarts = day.sink, day.token, day.restarts
+        self.works = works = list(day.works)
+        self.under_way = 0
+        """What Ray has to give back."""
+        self.begun = 0
+        """Works among that."""
+        self.passes_left = len(day.passes)
+        self.is_over = False
         self.open = dict(enumerate(works))
         """Those that have not ended."""
         self.ready = list(range(len(works)))
         """A heap of those to be looked at: what can begin at the same time begins in the order of the works."""
         self.waiting: dict[TaskId, list[int]] = {}
         """The others, each by one of those that it waits for."""
-        self.pending = {task.id for work in works for task in work.tasks} | set(pending)
-        self.lost = set(lost)
+        self.pending = {task.id for work in works for task in work.tasks}
+        self.pending |= {(output.stage, output.path) for each in day.passes for output in _outputs(each.groups)}
+        self.lost: set[TaskId] = set()
         self.total = Counter(work.stage for work in works)
         self.ended = Counter[str]()
+        for session, failures in day.failures:
+            self.lost |= {(each.stage, each.path) for each in failures}
+            self.sink.failed(session, failures)
 
-    def dispatch(self) -> None:
-        """Hand out what can begin; what cannot be done any more, because something it needs failed, fails with it."""
-        while self.ready:  # what fails here may free others
+    def watch(self, ref: Any, handler: Callable[[Any], None]) -> None:
+        """Have what comes back handled; what is of this day ends before the day does."""
+        self.under_way += 1
+
+        def handled(ref: Any) -> None:
+            handler(ref)
+            self.under_way -= 1
+            self._end_if_over()
+
+        self.loop.watch(ref, handled)
+
+    def pass_ended(self) -> None:
+        """Count a pass as done."""
+        self.passes_left -= 1
+        self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        if not (self.is_over or self.under_way or self.open or self.passes_left):
+            self.is_over = True
+            self.sink.ended()
+
+    def dispatch(self, room: float = math.inf) -> None:
+        """Hand out what can begin; what cannot be done any more, because something it needs failed, fails with it.
+
+        Where there is `room` for fewer works, the others go on waiting.
+        """
+        most = self.begun + room
+        while self.ready and self.begun < most:  # what fails here may free others
             number = heappop(self.ready)
             work = self.works[number]
             if awaited := self._awaited(work):
@@ -153,20 +219,21 @@ class _Works:
             rest = work.without(self.lost)
             if not rest.tasks:
                 self._tell_end(number)
-            elif rest.memory > self.largest_task:
-                self._end([Made.failure(task, _too_large(rest.memory, self.largest_task)) for task in rest.tasks])
+            elif rest.memory > (largest := self.largest_task()):
+                self._end([Made.failure(task, _too_large(rest.memory, largest)) for task in rest.tasks])
                 self._tell_end(number)
             else:
                 self.sink.emit(WorkStarted(rest.stage, rest.sessions, rest.channel))
+                self.begun += 1
                 self._begin(number, rest, attempt=0)
+        self._end_if_over()
 
     def settle(self, session: str, written: Sequence[Written], failures: Sequence[Failure]) -> None:
-        """Have files published and failures noted, and hand out what waited for them."""
+        """Have files published and failures noted; what waited for them is ready."""
         ended = {(file.stage, file.path) for file in written} | {(each.stage, each.path) for each in failures}
         self.lost |= ended - self.sink.written(session, written)
         self.sink.failed(session, failures)
         self._release(ended)
-        self.dispatch()
 
     def _begin(self, number: int, work: Work, *, attempt: int) -> None:
         token = f"{self.token}-{attempt}"
@@ -174,11 +241,11 @@ class _Works:
         cpus = 0 if work.is_of_session else 1
         options = {"num_cpus": cpus, "memory": self._asked_for(work, attempt), "max_retries": 0}
         ref = do_work.options(**options).remote(work, token)
-        self.loop.watch(ref, lambda ref: self._returned(ref, number, work, attempt))
+        self.watch(ref, lambda ref: self._returned(ref, number, work, attempt))
 
     def _asked_for(self, work: Work, attempt: int) -> int:
         """Return the bytes that Ray is asked for: twice as much once a worker died, for that may be why."""
-        return min(work.memory * min(attempt + 1, 2), self.largest_task)
+        return min(work.memory * min(attempt + 1, 2), self.largest_task())
 
     def _awaited(self, work: Work) -> TaskId | None:
         return next((id_ for task in work.tasks for id_ in task.needs | task.after if id_ in self.pending), None)
@@ -207,9 +274,9 @@ class _Works:
             made = [
                 Made.failure(task, _lost(f"the worker died {attempt + 1} times", asked, error)) for task in work.tasks
             ]
+        self.begun -= 1
         self._tell_end(number)
         self._end(made)
-        self.dispatch()
 
     def _tell_end(self, number: int) -> None:
         work = self.open.pop(number)
@@ -247,13 +314,35 @@ def _too_large(needed: int, largest: int) -> TooLittleMemory:
 
 
 class _Crew:
-    """The processes that serve all passes of a run: starting one costs a second."""
+    """The processes that serve all passes: starting one costs a second, so they stay as long as the nodes do."""
 
     def __init__(self, budget: Budget, restarts: int) -> None:
         self.budget = budget
         self.restarts = restarts
+        self.nodes = _nodes_that_stay()
         self.reader = self._new_reader()
-        self.actors = [self._new_actor(resources={FILTERS: 1}) for _ in range(budget.filter_actors)]
+        self.actors = self._new_actors()
+        self.are_up = True
+        """Or will be at once, having come before anything else."""
+
+    def follow(self, budget: Budget) -> None:
+        """Between passes: be as many as the nodes that are there by now hold, spread over them.
+
+        Those on a node that is to go were in its way; those on one that is gone are not waited for.
+        """
+        nodes = _nodes_that_stay()
+        if (budget, nodes) == (self.budget, self.nodes):
+            return
+        for actor in self.actors:
+            ray.kill(actor)
+        if budget.reader != self.budget.reader:
+            ray.kill(self.reader)
+        replaced = budget.reader != self.budget.reader
+        self.budget, self.nodes = budget, nodes
+        if replaced:
+            self.reader = self._new_reader()
+        self.actors = self._new_actors()
+        self.are_up = False
 
     def _new_reader(self) -> Any:
         # It keeps nothing from tile to tile, so Ray itself may begin it again.
@@ -261,6 +350,9 @@ class _Crew:
         # Here is where the run was begun, and as near to the recording as any other node; if there is room.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         return reader.options(num_cpus=0, memory=self.budget.reader, scheduling_strategy=here, **options).remote()
+
+    def _new_actors(self) -> list[Any]:
+        return [self._new_actor(resources={FILTERS: 1}) for _ in range(self.budget.filter_actors)]
 
     def _new_actor(self, **options: Any) -> Any:
         budget = {"memory": self.budget.filter_actor, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
@@ -278,10 +370,24 @@ class _Crew:
     def replace(self, actor: Any) -> Any:
         ray.kill(actor)  # it may only be out of reach
         place = self.actors.index(actor)
-        self.actors[place] = (
-            self._new_actor()
-        )  # wherever there is memory: its node may be gone, and its share of filters
+        # Wherever there is memory: its node may be gone, and its share of filters.
+        self.actors[place] = self._new_actor()
         return self.actors[place]
+
+
+def _nodes_that_stay() -> frozenset[str]:
+    """Return Ray's ids of the nodes that live and are not to go."""
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return frozenset(node["NodeID"] for node in found if node["Alive"]) - nodes_to_go()
+
+
+def nodes_to_go() -> frozenset[str]:
+    """Return Ray's ids of the nodes that are being drained: they take nothing more, and go when what is on them ends."""
+    return frozenset(ray_state.get_draining_nodes())
+
+
+def _cpus() -> int:
+    return int(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
 
 
 @dataclass
@@ -293,6 +399,8 @@ class _Member:
     token: str
     attempt: int = 0
     dead: bool = False
+    node: str = ""
+    """Ray's id of where it is, when that is known."""
 
 
 @dataclass
@@ -309,37 +417,75 @@ class _Convoy:
 class _PassRun:
     """One pass: tiles go from the reader to the members, bounded in number, and finished groups come back."""
 
-    def __init__(self, each: Pass, crew: _Crew, loop: _Loop, works: _Works, *, token: str, restarts: int) -> None:
-        self.each, self.crew, self.loop, self.works, self.restarts = each, crew, loop, works, restarts
+    def __init__(self, each: Pass, crew: _Crew, loop: _Loop, works: _Works, *, token: str) -> None:
+        self.each, self.crew, self.loop, self.works, self.restarts = each, crew, loop, works, works.restarts
         self.sink = works.sink
         self.tile_samples = max(1, round(crew.budget.tile_seconds * each.sampling_rate_hz))
         self.n_tiles = math.ceil(each.source.n_samples / self.tile_samples)
         self.source = ray.put(each.source)
         self.token = token
         self.unfinished = len(each.groups)
+        self.members: list[_Member] = []
         self.tiles_done = 0
+        self.began = time.monotonic()
+        self.next_look = self.began + _POLL_SECONDS
 
     def run(self) -> None:
         channels = sum(len(group.lanes) for group in self.each.groups)
         self.sink.emit(PassStarted(self.each.session, channels, self.n_tiles))
         n_actors = min(len(self.crew.actors), len(self.each.groups))
         shares = [range(len(self.each.groups))[number::n_actors] for number in range(n_actors)]
-        self._set_out(
-            [
-                _Member(actor, list(share), f"{self.token}-{number}")
-                for number, (actor, share) in enumerate(zip(self.crew.actors, shares, strict=False))
-            ],
-            self.crew.budget.tiles_in_flight,
-        )
+        members = [
+            _Member(actor, list(share), f"{self.token}-{number}")
+            for number, (actor, share) in enumerate(zip(self.crew.actors, shares, strict=False))
+        ]
+        late = self._late(members)
+        self._set_out([member for member in members if member not in late], self.crew.budget.tiles_in_flight)
+        for member in late:
+            self._set_out([member], 1)
         while self.unfinished:
             self.loop.step()
+            self._leave_nodes_that_go()
+
+    def _late(self, members: Sequence[_Member]) -> list[_Member]:
+        """Wait for new actors; return the members of those that find no room yet, and must not hold up the others."""
+        if self.crew.are_up:
+            return []
+        waited = dict(enumerate(members))
+        for number, member in enumerate(members):
+            up = member.actor.__ray_ready__.remote()
+            self.works.watch(up, partial(_forget, waited, number))
+        self.crew.are_up = True
+        end = time.monotonic() + _START_SECONDS
+        while len(waited) == len(members) or (waited and time.monotonic() < end):
+            self.loop.step()
+        return list(waited.values())
+
+    def _leave_nodes_that_go(self) -> None:
+        """Begin the groups on a node that is being drained again elsewhere, unless they will be done before it goes."""
+        if time.monotonic() < self.next_look:
+            return
+        self.next_look = time.monotonic() + _POLL_SECONDS
+        going = nodes_to_go()
+        for member in [each for each in self.members if each.node in going and not each.dead and each.unfinished]:
+            if self._seconds_left() > _NOTICE_SECONDS:
+                actor = self._leave(member)
+                self._tell_again(member, "the node of a filter worker is about to go")
+                self._set_out_again(member, actor, member.attempt)
+
+    def _seconds_left(self) -> float:
+        """Return how long the pass will yet take at its pace."""
+        if not self.tiles_done:
+            return math.inf
+        return (time.monotonic() - self.began) / self.tiles_done * (self.n_tiles - self.tiles_done)
 
     def _set_out(self, members: list[_Member], tiles_in_flight: int) -> None:
         convoy = _Convoy(members, tiles_in_flight)
+        self.members += members
         for member in members:
             groups = {number: self.each.groups[number] for number in member.unfinished}
             begun = member.actor.begin.remote(groups, self.each.stages, member.token)
-            self.loop.watch(begun, lambda ref, member=member: self._returned(ref, member))  # type: ignore[misc]
+            self.works.watch(begun, lambda ref, member=member: self._begun(ref, member))  # type: ignore[misc]
         self._dispatch(convoy)
 
     def _dispatch(self, convoy: _Convoy) -> None:
@@ -352,7 +498,7 @@ class _PassRun:
             for member, blocks in zip(members, self._read(tile, members), strict=True):
                 pushed = member.actor.push.remote(tuple(member.unfinished), *blocks)
                 convoy.waiting[tile] += 1
-                self.loop.watch(pushed, lambda ref, member=member, tile=tile: self._pushed(ref, convoy, member, tile))  # type: ignore[misc]
+                self.works.watch(pushed, lambda ref, member=member, tile=tile: self._pushed(ref, convoy, member, tile))  # type: ignore[misc]
             if convoy.next_tile == self.n_tiles:
                 for member in members:
                     self._ask_to_finish(member)
@@ -370,7 +516,10 @@ class _PassRun:
     def _ask_to_finish(self, member: _Member) -> None:
         for number in member.unfinished:
             finished = member.actor.finish.remote(number)
-            self.loop.watch(finished, lambda ref, number=number: self._finished(ref, member, number))  # type: ignore[misc]
+            self.works.watch(finished, lambda ref, number=number: self._finished(ref, member, number))  # type: ignore[misc]
+
+    def _begun(self, ref: Any, member: _Member) -> None:
+        member.node = self._returned(ref, member) or ""
 
     def _pushed(self, ref: Any, convoy: _Convoy, member: _Member, tile: int) -> None:
         self._returned(ref, member)
@@ -411,19 +560,28 @@ class _PassRun:
         return None
 
     def _begin_again(self, member: _Member, error: RayError) -> None:
-        member.dead = True
-        for output in _outputs(self.each.groups[number] for number in member.unfinished):
-            temporary_name(output.path, member.token).unlink(missing_ok=True)
-        actor = self.crew.replace(member.actor)
+        actor = self._leave(member)
         if member.attempt >= self.restarts:
             promised = self.crew.budget.filter_actor
             self._give_up(
                 member, _lost(f"the filter worker died {member.attempt + 1} times", [promised], error, _SMALLER)
             )
             return
+        self._tell_again(member, "a filter worker died")
+        self._set_out_again(member, actor, member.attempt + 1)
+
+    def _leave(self, member: _Member) -> Any:
+        """Do without a member; return the actor that takes the place of its own."""
+        member.dead = True
+        for output in _outputs(self.each.groups[number] for number in member.unfinished):
+            temporary_name(output.path, member.token).unlink(missing_ok=True)
+        return self.crew.replace(member.actor)
+
+    def _tell_again(self, member: _Member, why: str) -> None:
         channels = sum(len(self.each.groups[number].lanes) for number in member.unfinished)
-        self.sink.emit(Note(self.each.session, f"a filter worker died; its {channels} channels are begun again"))
-        attempt = member.attempt + 1
+        self.sink.emit(Note(self.each.session, f"{why}; its {channels} channels are begun again"))
+
+    def _set_out_again(self, member: _Member, actor: Any, attempt: int) -> None:
         # One tile at a time: the memory of the tiles was counted for those that go on.
         self._set_out([_Member(actor, list(member.unfinished), f"{member.token}-{attempt}", attempt)], 1)
 
@@ -434,7 +592,7 @@ class _PassRun:
 
     def _give_up(self, member: _Member, error: Exception) -> None:
         member.dead = True
-        member.actor.abort.remote(tuple(member.unfinished))
+        self.works.watch(member.actor.abort.remote(tuple(member.unfinished)), lambda _: None)
         failures = [
             failure(output.stage, lane.channel, output.path, error)
             for number in member.unfinished
@@ -443,6 +601,10 @@ class _PassRun:
         ]
         self.unfinished -= len(member.unfinished)
         self.works.settle(self.each.session, (), failures)
+
+
+def _forget(waited: dict[int, _Member], number: int, _ref: Any) -> None:
+    del waited[number]
 
 
 def _lost(what: str, asked: Sequence[int], error: RayError, smaller: str = "") -> WorkerLost:

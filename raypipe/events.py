@@ -8,8 +8,11 @@ import msgspec
 Outcome = Literal["done", "failed", "interrupted"]
 
 
-class Event(msgspec.Struct, frozen=True, tag_field="event", tag=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
     """Base of the records; as JSON each carries its name in `event`."""
+
+    day: str = ""
+    """The day that it is about, as `picasso/20181105`: its run fills this in."""
 
 
 class RunStarted(Event, frozen=True):
@@ -97,6 +100,13 @@ class Note(Event, frozen=True):
 
     session: str
     text: str
+
+
+class RunRefused(Event, frozen=True):
+    """A day is not done, and nothing of it was begun; other days go on."""
+
+    error: str
+    hint: str
 
 
 class RunEnded(Event, frozen=True):

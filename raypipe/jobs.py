@@ -19,6 +19,7 @@ from raypipe.events import (
     PassProgressed,
     PassStarted,
     RunEnded,
+    RunRefused,
     RunStarted,
     TaskDone,
     TaskFailed,
@@ -32,7 +33,7 @@ EVENTS = "events.jsonl"
 _ORDER = ("head", "worker", "finish")
 _TIMES = "%i|%T|%V|%S|%e"
 _decode = msgspec.json.Decoder(
-    PassProgressed | PassStarted | RunEnded | RunStarted | TaskDone | TaskFailed | WorkEnded | WorkStarted
+    PassProgressed | PassStarted | RunEnded | RunRefused | RunStarted | TaskDone | TaskFailed | WorkEnded | WorkStarted
 ).decode
 
 
@@ -135,6 +136,8 @@ def progress(events: Iterable[Event]) -> Progress | None:
                     del passes[event.session]
             case RunEnded():
                 outcome = event.outcome
+            case RunRefused():
+                outcome = "refused"
             case _:
                 pass
     if started is None:

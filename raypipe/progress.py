@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,15 +29,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def shown(kind: str) -> Iterator[list[Listener]]:
-    """Give the listeners for a kind of progress: auto, rich, plain, json or none."""
+def shown(kind: str, *, several: bool = False) -> Iterator[list[Listener]]:
+    """Give the listeners for a kind of progress: auto, rich, plain, json or none; of `several` days each is named."""
     if kind == "auto":
         kind = "rich" if sys.stderr.isatty() else "plain"
     if kind == "rich":
-        with _bars() as listener:
+        with _bars(several) as listener:
             yield [_first_of_each(listener)]
     else:
-        listeners: dict[str, list[Listener]] = {"plain": [_first_of_each(plain)], "json": [as_json], "none": []}
+        lines = _first_of_each(partial(plain, several=several))
+        listeners: dict[str, list[Listener]] = {"plain": [lines], "json": [as_json], "none": []}
         yield listeners[kind]
 
 
@@ -57,29 +59,43 @@ def as_json(event: Event) -> None:
     sys.stdout.flush()
 
 
-def plain(event: Event) -> None:
+def plain(event: Event, *, several: bool = False) -> None:
     """Print an event as a line of text; of tiles and channels every tenth part, of the outputs none."""
     match event:
         case PassProgressed(tiles_done=done, tiles=total) | WorkEnded(ended=done, total=total):
             if done * 10 // total == (done - 1) * 10 // total:
                 return
     if line := _line(event):
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(_of_day(event, line, several) + "\n")
         sys.stderr.flush()
 
 
 def _first_of_each(listener: Listener) -> Listener:
-    """Pass on only the first of the failures with one cause: a lost recording fails hundreds of tasks."""
-    seen: set[tuple[str, str]] = set()
+    """Pass on only the first of the failures with one cause: a lost recording fails hundreds of tasks.
+
+    What several days go through together (Ray's start) is passed on once, too.
+    """
+    seen: set[tuple[str, ...]] = set()
 
     def listen(event: Event) -> None:
-        if isinstance(event, TaskFailed):
-            if (event.session, event.error) in seen:
+        match event:
+            case TaskFailed():
+                cause: tuple[str, ...] = (event.day, event.session, event.error)
+            case Phase():
+                cause = (event.text,)
+            case _:
+                listener(event)
                 return
-            seen.add((event.session, event.error))
-        listener(event)
+        if cause not in seen:
+            seen.add(cause)
+            listener(event)
 
     return listen
+
+
+def _of_day(event: Event, line: str, several: bool) -> str:
+    """Name an event's day before its line, where there are several and the line is about one."""
+    return line if not several or isinstance(event, RunStarted | Phase) else f"{event.day} {line}"
 
 
 def _line(event: Event) -> str:
@@ -122,7 +138,7 @@ def _name(event: TaskFailed | TaskDone) -> str:
 
 
 @contextmanager
-def _bars() -> Iterator[Listener]:
+def _bars(several: bool) -> Iterator[Listener]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -135,57 +151,66 @@ def _bars() -> Iterator[Listener]:
         TimeRemainingColumn(),
         console=console,
     ) as progress:
-        yield _Bars(progress)
+        yield _Bars(progress, several)
 
 
 class _Bars:
-    """A bar for each session's recording, for each other stage at work, and one for all files."""
+    """A bar for each session's recording, for each other stage at work, and one for all files; of each of several days."""
 
-    def __init__(self, progress: "Progress") -> None:
-        self.progress = progress
-        self.bars: dict[str, TaskID] = {}
+    def __init__(self, progress: "Progress", several: bool = False) -> None:
+        self.progress, self.several = progress, several
+        self.bars: dict[tuple[str, str], TaskID] = {}
+        """By day and name."""
 
     def __call__(self, event: Event) -> None:
         match event:
             case RunStarted():
-                self._say(_line(event))
-                self._bar("files on the disk", event.tasks)
+                self._say(event)
+                self._bar(event, "files on the disk", event.tasks)
             case PassStarted():
-                self._bar(f"{event.session} filtered", event.tiles)
+                self._bar(event, f"{event.session} filtered", event.tiles)
             case PassProgressed():
-                bar = self.bars[f"{event.session} filtered"]
+                bar = self.bars[event.day, f"{event.session} filtered"]
                 self.progress.update(
                     bar, completed=event.tiles_done, count=f"{event.seconds_of_recording:.0f} s of data"
                 )
             case WorkStarted(channel=None):
-                self._bar(_line(event), None)
+                self._bar(event, _line(event), None)
             case WorkStarted(channel=int()):
-                self._bar(event.stage, None)  # how many there are is told with the first that ends
+                self._bar(event, event.stage, None)  # how many there are is told with the first that ends
             case WorkEnded(channel=int()):
-                self._bar(event.stage, None)  # what could not begin has none yet
+                bar = self._bar(event, event.stage, None)  # what could not begin has none yet
                 count = f"{event.ended} of {event.total}"
-                self.progress.update(self.bars[event.stage], total=event.total, completed=event.ended, count=count)
+                self.progress.update(bar, total=event.total, completed=event.ended, count=count)
             case WorkEnded():
-                name = f"{', '.join(event.sessions)}: {event.stage}"
-                if name in self.bars:  # what could not begin has none
-                    self.progress.remove_task(self.bars.pop(name))
+                self._remove(event.day, f"{', '.join(event.sessions)}: {event.stage}")
             case TaskDone():
-                bar = self.bars["files on the disk"]
+                bar = self.bars[event.day, "files on the disk"]
                 self.progress.advance(bar)
                 task = self.progress.tasks[self.progress.task_ids.index(bar)]
                 self.progress.update(bar, count=f"{task.completed:.0f} of {task.total:.0f}")
             case TaskFailed():
-                self._say(_line(event), style="red")
+                self._say(event, style="red")
             case Note():
-                self._say(_line(event), style="yellow")
+                self._say(event, style="yellow")
             case RunEnded():
-                self._say(_line(event), style="green" if event.outcome == "done" else "red")
+                self._say(event, style="green" if event.outcome == "done" else "red")
+                if self.several:  # the bars are for the days that go on
+                    for day, name in [each for each in self.bars if each[0] == event.day]:
+                        self._remove(day, name)
             case _:
                 pass
 
-    def _bar(self, name: str, total: int | None) -> None:
-        if name not in self.bars:
-            self.bars[name] = self.progress.add_task(name, total=total, count="")
+    def _bar(self, event: Event, name: str, total: int | None) -> "TaskID":
+        place = event.day, name
+        if place not in self.bars:
+            self.bars[place] = self.progress.add_task(_of_day(event, name, self.several), total=total, count="")
+        return self.bars[place]
 
-    def _say(self, text: str, **style: Any) -> None:
+    def _remove(self, day: str, name: str) -> None:
+        if (day, name) in self.bars:  # what could not begin has none
+            self.progress.remove_task(self.bars.pop((day, name)))
+
+    def _say(self, event: Event, **style: Any) -> None:
+        text = _of_day(event, _line(event), self.several)
         self.progress.console.print(text, highlight=False, markup=False, soft_wrap=True, **style)

@@ -1,19 +1,19 @@
-"""One run of a day: check, lock, plan, do, publish each output as it comes, and say how it went.
+"""Runs of days: check, lock, plan, do, publish each output as it comes, and say how it went.
 
-Here is where the effects are: the ledger, the renames, the log of the run. The order of publishing an output is what
+The days of one command share a Ray; each has a run of its own, with its own lock, log and end. Here is where the effects are: the ledger, the renames, the log of the run. The order of publishing an output is what
 makes every kill harmless: synced under a temporary name, written into the ledger, renamed.
 """
 
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -22,8 +22,20 @@ from raypipe import __version__
 from raypipe.clean import temporary_files
 from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
-from raypipe.errors import TooLittleDisk, TooLittleMemory
-from raypipe.events import Event, Listener, Note, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed, task_name
+from raypipe.errors import RaypipeError, TooLittleDisk, TooLittleMemory
+from raypipe.events import (
+    Event,
+    Listener,
+    Note,
+    Outcome,
+    Phase,
+    RunEnded,
+    RunRefused,
+    RunStarted,
+    TaskDone,
+    TaskFailed,
+    task_name,
+)
 from raypipe.history import without
 from raypipe.interrupt import Interrupt
 from raypipe.io.publish import write_failed
@@ -31,12 +43,12 @@ from raypipe.ledger import Entry, append_entries, prepare_state
 from raypipe.lock import day_lock
 from raypipe.memory import Budget, Load, in_gb, make_budget
 from raypipe.outcome import Failure, Written, failure
-from raypipe.plan import Plan, make_plan
-from raypipe.recording import Selection
-from raypipe.stages import STAGES, Stage
+from raypipe.plan import Plan
+from raypipe.stages import STAGES
 from raypipe.tasks import Task, TaskId
 
 if TYPE_CHECKING:
+    from raypipe.driver import DayWork
     from raypipe.work import Work
 
 _DISK_RESERVE = 64 << 20
@@ -44,9 +56,14 @@ _DISK_RESERVE = 64 << 20
 
 @dataclass
 class Report:
-    """How a run went."""
+    """How the run of a day went."""
 
-    plan: Plan
+    day: str
+    """Subject and day, as `picasso/20181105`; the path as it was given if no day was found there."""
+    plan: Plan | None = None
+    """None if the day could not be planned."""
+    refused: RaypipeError | None = None
+    """Why nothing of the day was begun."""
     done: int = 0
     failed: int = 0
     seconds: float = 0.0
@@ -55,10 +72,14 @@ class Report:
     out_of_time: bool = False
     """Interrupted because the time that Slurm gave was nearly up: running again goes on."""
     failures: list[TaskFailed] = field(default_factory=list)
+    is_over: bool = False
+    """Whether its end was told."""
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 a task failed, 75 out of time, 130 interrupted."""
+        """0 done, 1 a task failed, 75 out of time, 130 interrupted; that of the error of a day that was refused."""
+        if self.refused:
+            return self.refused.exit_code
         return 75 if self.out_of_time else 130 if self.interrupted else 1 if self.failed else 0
 
 
@@ -96,26 +117,28 @@ def loads(plan: Plan) -> list[Load]:
     return found
 
 
-def largest_tasks(plan: Plan) -> tuple[int, int]:
+def largest_tasks(plans: Iterable[Plan]) -> tuple[int, int]:
     """Return the bytes that the largest task of a whole session asks for, and the largest of channels' objects."""
-    of_sessions = [task.memory for task in plan.todo if task.stage.level == "session"]
-    of_objects = [task.memory for task in plan.todo if task.stage.level not in ("session", "channel")]
+    todo = [task for plan in plans for task in plan.todo]
+    of_sessions = [task.memory for task in todo if task.stage.level == "session"]
+    of_objects = [task.memory for task in todo if task.stage.level not in ("session", "channel")]
     return max(of_sessions, default=0), max(of_objects, default=0)
 
 
-def budget_of(plan: Plan) -> Budget:
-    """Return how a run of the plan would divide this machine's memory. Raises `TooLittleMemory`."""
-    allowed = limits(plan.config)
-    session_task, object_task = largest_tasks(plan)
+def budget_of(*plans: Plan) -> Budget:
+    """Return how runs of the plans, together, would divide this machine's memory. Raises `TooLittleMemory`."""
+    config = plans[0].config
+    allowed = limits(config)
+    session_task, object_task = largest_tasks(plans)
     budget = make_budget(
-        loads(plan),
-        plan.config,
+        [load for plan in plans for load in loads(plan)],
+        config,
         cpus=allowed.cpus,
         memory=allowed.memory,
         session_task=session_task,
         object_task=object_task,
     )
-    if plan.todo and budget.object_store > shared_memory():
+    if any(plan.todo for plan in plans) and budget.object_store > shared_memory():
         raise TooLittleMemory(
             f"shared memory has {in_gb(shared_memory())} free, and the tiles on their way need {in_gb(budget.object_store)}",
             hint="make /dev/shm larger (docker: --shm-size=1g), or set run.tile_seconds lower",
@@ -124,30 +147,33 @@ def budget_of(plan: Plan) -> Budget:
 
 
 class Place(Protocol):
-    """Where the Ray of a run is."""
+    """Where the Ray of runs is."""
 
-    def budget(self, plan: Plan) -> Budget:
-        """Return how the plan would be done there. Raises `TooLittleMemory`."""
+    def budget(self, plans: Sequence[Plan]) -> Budget:
+        """Return how the plans would be done there together. Raises `TooLittleMemory`."""
 
     def started(self, budget: Budget) -> AbstractContextManager[None]:
-        """Have Ray there while one day is processed."""
+        """Have Ray there while days are processed."""
+
+    def budget_now(self, plans: Sequence[Plan], before: Budget) -> Budget:
+        """Return how the plans go on with what is there by now; `before` is how they did until now."""
 
     def largest_task(self, budget: Budget) -> int:
         """Return the bytes that one task may ask for at most."""
 
-    def look(self, open_works: "Iterable[Work]", filter_actors: int) -> Sequence[str]:
+    def look(self, open_works: "Iterable[Work]", filter_actors: int, budget: Budget) -> Sequence[str]:
         """See what is still to be done, and say what was made of that."""
 
 
 class ThisMachine:
-    """A Ray of our own on this machine, begun and ended with the run."""
+    """A Ray of our own on this machine, begun and ended with the runs."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def budget(self, plan: Plan) -> Budget:
-        """Return how this machine would do the plan. Raises `TooLittleMemory`."""
-        return budget_of(plan)
+    def budget(self, plans: Sequence[Plan]) -> Budget:
+        """Return how this machine would do the plans. Raises `TooLittleMemory`."""
+        return budget_of(*plans)
 
     def started(self, budget: Budget) -> AbstractContextManager[None]:
         """Start Ray with the budget's memory; end it, and remove what it left."""
@@ -155,125 +181,216 @@ class ThisMachine:
 
         return embedded_ray(budget, limits(self.config).cpus)
 
+    def budget_now(self, _plans: Sequence[Plan], before: Budget) -> Budget:
+        """A machine does not grow."""
+        return before
+
     def largest_task(self, budget: Budget) -> int:
         """Return the bytes that Ray may hand out."""
         return budget.asked_for
 
-    def look(self, _open_works: "Iterable[Work]", _filter_actors: int) -> Sequence[str]:
-        """A machine does not grow."""
+    def look(self, _open_works: "Iterable[Work]", _filter_actors: int, _budget: Budget) -> Sequence[str]:
+        """Nor is there anything to say about it."""
         return ()
 
 
-def run_day(
-    day: Day,
-    config: Config,
-    *,
-    stages: Sequence[Stage] = STAGES,
-    channels: Selection | None = None,
-    replace_foreign: bool = False,
-    listeners: Sequence[Listener] = (),
-    place: Place | None = None,
-) -> Report:
-    """Do what `make_plan` says is to be done, and return how it went; on this machine if no `place` is given.
+Planner = Callable[[], Plan]
+"""Finds and plans a day. Raises `RaypipeError`."""
 
-    Without anything to do, nothing is started and nothing is written. Raises `Refused` (and its kinds) before anything
-    runs; what goes wrong in a single task is in the report.
+
+def run_days(wanted: Mapping[str, Planner], place: Place, listeners: Sequence[Listener] = ()) -> list[Report]:
+    """Do what is to be done of days, by name, together in one place; return how each went, in their order.
+
+    An earlier day goes before a later one where there is not room for both. A day that is refused (not found, locked,
+    too little memory or disk for it beside those before it) is in the reports, and nothing was written of it; nor is
+    anything written or started without anything to do.
     """
-
-    def plan_it() -> Plan:
-        return make_plan(day, config, stages=stages, channels=channels, replace_foreign=replace_foreign)
-
-    place = place or ThisMachine(config)
-    plan = plan_it()
-    if not plan.todo:
-        return _Run(plan, listeners, place).ended()
-    place.budget(plan)  # what is refused is refused before anything is written
-    refuse_full_disk(plan)
-    prepare_state(day.state)
-    with day_lock(day.state):
-        return _Run(plan_it(), listeners, place).work()  # planned again: another run may have ended in between
+    reports = [Report(name) for name in wanted]
+    together = _Together(place, listeners)
+    with ExitStack() as held:
+        try:
+            with together.interrupt.heeded():
+                for report, planner in zip(reports, wanted.values(), strict=True):
+                    together.admit(report, planner, held.enter_context(ExitStack()))
+                together.work()
+        except KeyboardInterrupt:
+            together.interrupted(reports)
+    return reports
 
 
-def refuse_full_disk(plan: Plan) -> None:
-    """Raise `TooLittleDisk` if the outputs do not fit what is free."""
-    place = plan.day.output
-    while not place.exists():
-        place = place.parent
+def refuse_full_disk(plan: Plan, before: Iterable[Plan] = ()) -> None:
+    """Raise `TooLittleDisk` if the outputs do not fit what is free, beside those that the plans `before` have yet to write."""
+    place = _on_the_disk(plan)
+    device = place.stat().st_dev
+    promised = sum(each.bytes_to_write for each in before if _on_the_disk(each).stat().st_dev == device)
     free = shutil.disk_usage(place).free
-    if plan.bytes_to_write + _DISK_RESERVE > free:
+    if promised + plan.bytes_to_write + _DISK_RESERVE > free:
+        taken = f" ({in_gb(promised)} of it for the days before)" if promised else ""
         raise TooLittleDisk(
-            f"{place} has {in_gb(free)} free, and the outputs take {in_gb(plan.bytes_to_write)}",
+            f"{place} has {in_gb(free)} free{taken}, and the outputs take {in_gb(plan.bytes_to_write)}",
             hint="make room, write elsewhere with --output DIR, or leave out the raw copies with --no-raw",
         )
 
 
-class _Run:
-    """The state of one run; it is the driver's `Sink`."""
+def _on_the_disk(plan: Plan) -> Path:
+    """Return the nearest folder that is there of where the outputs go."""
+    place = plan.day.output
+    while not place.exists():
+        place = place.parent
+    return place
 
-    def __init__(self, plan: Plan, listeners: Sequence[Listener], place: Place) -> None:
-        self.plan, self.place = plan, place
-        self.listeners = list(listeners)
-        self.report = Report(plan)
+
+class _Together:
+    """The runs of one command; it is the driver's `Command`."""
+
+    def __init__(self, place: Place, listeners: Sequence[Listener]) -> None:
+        self.place, self.listeners = place, listeners
+        self.began = time.monotonic()
+        self.interrupt = Interrupt()
+        self.runs: list[_Run] = []
+
+    def admit(self, report: Report, planner: Planner, held: ExitStack) -> None:
+        """Plan a day, and take it in if there is anything to do and nothing against it; `held` is to hold its lock."""
+        try:
+            report.plan = plan = planner()
+            report.day = plan.day.title
+            if plan.todo:
+                before = [run.plan for run in self.runs]
+                self._refuse_too_large(plan, before)
+                refuse_full_disk(plan, before)  # what is refused is refused before anything is written
+                prepare_state(plan.day.state)
+                held.enter_context(day_lock(plan.day.state))
+                report.plan = plan = planner()  # another run may have ended in between
+        except RaypipeError as error:
+            held.close()
+            self._refuse(report, error)
+            return
+        run = _Run(report, plan, self, held)
+        if plan.todo:
+            self.runs.append(run)
+        else:
+            run.end()
+
+    def _refuse_too_large(self, plan: Plan, before: Sequence[Plan]) -> None:
+        try:
+            self.place.budget([*before, plan])
+        except TooLittleMemory as error:
+            if before:
+                self.place.budget([plan])
+                error.hint = "beside the days before it there is no room for it: run it when they are done"
+            raise
+
+    def _refuse(self, report: Report, error: RaypipeError) -> None:
+        report.refused, report.is_over = error, True
+        refused = RunRefused(error.message, error.hint, day=report.day)
+        for listener in self.listeners:
+            listener(refused)
+
+    def work(self) -> None:
+        """Do all plans where their place is."""
+        if not self.runs:
+            return
+        plans = [run.plan for run in self.runs]
+        try:
+            budget = self.place.budget(plans)
+            for run in self.runs:
+                run.begin(budget)
+            self._on_ray(budget)
+        except RaypipeError as error:
+            for run in self._at_work():
+                run.held.close()
+                self._refuse(run.report, error)
+        for run in self._at_work():
+            run.end()
+
+    def _on_ray(self, budget: Budget) -> None:
+        self._phase("starting Ray")
+        started = self.place.started(budget)  # first: what it sets is for Ray to find when it is imported
+        with ThreadPoolExecutor(1) as beside:
+            preparing = beside.submit(self._prepare)  # Ray's start is mostly waiting
+            with started:
+                run_on_ray, days = preparing.result()
+                self.interrupt.listen()
+                self._phase("Ray is up")
+                run_on_ray(days, budget, self)
+                self._phase("stopping Ray")
+
+    def _prepare(self) -> "tuple[Callable[..., None], list[DayWork]]":
+        # Ray, numba, scipy: seconds, which a run with nothing to do must not take.
+        from raypipe.driver import run_on_ray
+
+        return run_on_ray, [run.day_work() for run in self.runs]
+
+    def interrupted(self, reports: Iterable[Report]) -> None:
+        """End what is under way, and say of all that is not over that it was interrupted."""
+        for report in reports:
+            if not report.is_over:
+                report.interrupted, report.out_of_time = True, self.interrupt.is_out_of_time
+        for run in self._at_work():
+            run.end()
+
+    def go_on(self) -> None:
+        """Raise KeyboardInterrupt if the runs were told to end."""
+        self.interrupt.check()
+
+    def budget_now(self, before: Budget) -> Budget:
+        """Return how the plans go on with what is there by now."""
+        return self.place.budget_now([run.plan for run in self.runs], before)
+
+    def largest_task(self, budget: Budget) -> int:
+        """Return the bytes that one task may ask for at most."""
+        return self.place.largest_task(budget)
+
+    def look(self, open_works: "Iterable[Work]", filter_actors: int, budget: Budget) -> None:
+        """Let the place follow what is to be done of all days; the first of them tells what it did."""
+        for text in self.place.look(open_works, filter_actors, budget):
+            run = self._at_work()[0]
+            run.emit(Note(run.plan.day.title, text))
+
+    def is_last(self, run: "_Run") -> bool:
+        """Whether a run is the only one at work."""
+        return self._at_work() == [run]
+
+    def _at_work(self) -> "list[_Run]":
+        return [run for run in self.runs if not run.report.is_over]
+
+    def _phase(self, text: str) -> None:
+        for run in self._at_work():
+            run.emit(Phase(text, round(time.monotonic() - self.began, 3)))
+
+
+class _Run:
+    """The state of the run of one day; it is the driver's `Sink`."""
+
+    def __init__(self, report: Report, plan: Plan, together: _Together, held: ExitStack) -> None:
+        self.report, self.plan, self.together, self.held = report, plan, together, held
+        self.listeners = list(together.listeners)
         self.name = datetime.now(UTC).strftime("%Y%m%dT%H%M%S") + f"-{secrets.token_hex(2)}"
         self.folder = plan.day.state / "runs" / self.name
         self.tasks = {task.id: task for task in plan.todo}
         self.keys: dict[TaskId, dict[str, str]] = {}
         """Of what was published: its key as it is in the ledger."""
         self.began = time.monotonic()
-        self.interrupt = Interrupt()
 
-    def work(self) -> Report:
-        """Do the plan where its place is."""
-        if not self.plan.todo:
-            return self.ended()
+    def begin(self, budget: Budget) -> None:
+        """Clear up after a run that was killed, and tell what is to be done."""
         _sweep(self.plan.day)
+        self.held.callback(_sweep, self.plan.day)
         self.folder.mkdir(parents=True)
         self.listeners.append(EventLog(self.folder / "events.jsonl"))
-        budget = self.place.budget(self.plan)
         self.emit(RunStarted(self.plan.day.title, self.name, len(self.tasks), self.plan.bytes_to_write, budget.total))
         for note in self.plan.notes:
             self.emit(note)
-        try:
-            with self.interrupt.heeded():
-                self._on_ray(budget)
-        except KeyboardInterrupt:
-            self.report.interrupted = True
-            self.report.out_of_time = self.interrupt.is_out_of_time
-        finally:
-            _sweep(self.plan.day)
-        return self.ended()
 
-    def _on_ray(self, budget: Budget) -> None:
-        def prepare() -> tuple[Any, Any, Any]:
-            # Ray, numba, scipy: seconds, which a run with nothing to do must not take.
-            from raypipe import driver, passes
-            from raypipe.work import works_of
+    def day_work(self) -> "DayWork":
+        """Return what Ray is to do."""
+        from raypipe.driver import DayWork
+        from raypipe.passes import channel_passes
+        from raypipe.work import works_of
 
-            return driver, works_of(self.plan.todo, self.plan.config), passes.channel_passes(self.plan)
-
-        self._phase("starting Ray")
-        with ThreadPoolExecutor(1) as beside:
-            preparing = beside.submit(prepare)  # Ray's start is mostly waiting
-            with self.place.started(budget):
-                driver, works, (passes, failures) = preparing.result()
-                self.interrupt.listen()
-                self._phase("Ray is up")
-                for session, failed in failures:
-                    self.failed(session, failed)
-                driver.run_on_ray(
-                    works,
-                    passes,
-                    budget,
-                    self,
-                    token=self.name,
-                    restarts=self.plan.config.run.restarts,
-                    largest_task=self.place.largest_task(budget),
-                    lost={(each.stage, each.path) for _, failed in failures for each in failed},
-                )
-                self._phase("stopping Ray")
-
-    def _phase(self, text: str) -> None:
-        self.emit(Phase(text, round(time.monotonic() - self.began, 3)))
+        passes, failures = channel_passes(self.plan)
+        works, restarts = works_of(self.plan.todo, self.plan.config), self.plan.config.run.restarts
+        return DayWork(works, passes, failures, self, self.name, restarts)
 
     def written(self, session: str, files: Sequence[Written]) -> set[TaskId]:
         """Publish files: ledger first, then their names; return those that have theirs."""
@@ -319,23 +436,22 @@ class _Run:
             self.report.failures.append(event)
             self.emit(event)
 
-    def go_on(self) -> None:
-        """Raise KeyboardInterrupt if the run was told to end."""
-        self.interrupt.check()
-
-    def look(self, open_works: "Iterable[Work]", filter_actors: int) -> None:
-        """Let the place follow what is to be done."""
-        for text in self.place.look(open_works, filter_actors):
-            self.emit(Note(self.plan.day.title, text))
-
     def emit(self, event: Event) -> None:
-        """Tell every listener."""
+        """Tell every listener, and of which day it is."""
+        event = msgspec.structs.replace(event, day=self.plan.day.title)
         for listener in self.listeners:
             listener(event)
 
-    def ended(self) -> Report:
-        """Count the problems that kept tasks from being planned as failures, and say how it went."""
+    def ended(self) -> None:
+        """End the run, as nothing of it is under way any more; the last one when Ray is down."""
+        if not self.together.is_last(self):
+            self.end()
+
+    def end(self) -> None:
+        """Let go of the day, count the problems that kept tasks from being planned as failures, and say how it went."""
+        self.held.close()
         report = self.report
+        report.is_over = True
         for problem in self.plan.problems:
             message = problem.error.message.removeprefix(f"{problem.session}: ")  # each listener names the session
             for stage in problem.stages:
@@ -346,7 +462,6 @@ class _Run:
         report.seconds = time.monotonic() - self.began
         outcome: Outcome = "interrupted" if report.interrupted else "failed" if report.failed else "done"
         self.emit(RunEnded(outcome, report.done, report.failed, report.seconds, report.bytes_written))
-        return report
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.plan.day.output).as_posix()

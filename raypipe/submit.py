@@ -195,14 +195,15 @@ def survey(days: Iterable[Path], config: Config, choice: Choice) -> Survey:
             path, only=choice.only, skip=choice.skip, channels=choice.channels, output=choice.output, config=config, replace=choice.replace
         )  # fmt: skip
         plans.setdefault(plan.day.output, plan)
-    kept, notes, refused = [], [], []
+    kept: list[Plan] = []
+    notes, refused = [], []
     for plan in plans.values():
         notes += [f"{plan.day.title}: PROBLEM {problem.error}" for problem in plan.problems]
         if not plan.todo:
             notes.append(f"{plan.day.title}: nothing to do")
             continue
         try:
-            refuse_full_disk(plan)
+            refuse_full_disk(plan, kept)
         except Refused as error:
             refused.append(error)
             notes.append(f"{plan.day.title}: refused: {error}")

@@ -4,7 +4,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,21 @@ def processed(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Proc
     events: list[Event] = []
     report = raypipe.run_day(simulated, output=out, listeners=[events.append])
     return Processed(out / "picasso" / "20181105", report, events)
+
+
+@pytest.fixture(scope="session")
+def another(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The next day, smaller: 3 channels; not to be changed."""
+    settings = replace(SMALL, channels=(1, 2, 9), day="20181106", seed=6)
+    return simulate_day(tmp_path_factory.mktemp("another"), settings)
+
+
+@pytest.fixture(scope="session")
+def another_processed(another: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of that day; not to be changed."""
+    out = tmp_path_factory.mktemp("another_processed")
+    assert raypipe.run_day(another, output=out).exit_code == 0
+    return out / "picasso" / "20181106"
 
 
 @pytest.fixture

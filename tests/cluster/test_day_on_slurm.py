@@ -15,6 +15,7 @@ from tests.slurm.harness import SlurmCluster, obstacle, wait_until
 pytestmark = pytest.mark.slurm
 SETTINGS = "[slurm]\nhead_memory_mb = 3000\nmemory_mb = 3000\n[run]\ntile_seconds = 0.5\n"
 DAY = Path("picasso") / "20181105"
+OTHER = Path("picasso") / "20181106"
 
 
 @pytest.fixture
@@ -26,12 +27,12 @@ def four_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluste
         yield cluster
 
 
-def submit(slurm: SlurmCluster, day: Path, out: Path, workers: str) -> tuple[Path, dict[str, int]]:
-    """Submit a day; return the folder of the run and the ids of its jobs."""
+def submit(slurm: SlurmCluster, days: list[Path], out: Path, workers: str) -> tuple[Path, dict[str, int]]:
+    """Submit days; return the folder of the run and the ids of its jobs."""
     settings = out / "raypipe.toml"
     out.mkdir()
     settings.write_text(SETTINGS)
-    command = [sys.executable, "-m", "raypipe", "submit", day, "--output", out, "--workers", workers]
+    command = [sys.executable, "-m", "raypipe", "submit", *days, "--output", out, "--workers", workers]
     # What earlier runs on this machine compiled is not on the nodes, and needs a place that is.
     cache = {"RAYPIPE_CACHE_DIR": str(out.parent / "kernels")}
     slurm.run_on(HEAD, [*command, "--config", settings], environment=cache)
@@ -39,9 +40,9 @@ def submit(slurm: SlurmCluster, day: Path, out: Path, workers: str) -> tuple[Pat
     return run, json.loads((run / "jobs.json").read_text())
 
 
-def events(out: Path) -> list[dict[str, object]]:
-    """Return what the lives of the run's driver told, oldest first."""
-    logs = sorted((out / DAY / ".raypipe" / "runs").glob("*/events.jsonl"))
+def events(out: Path, day: Path = DAY) -> list[dict[str, object]]:
+    """Return what the lives of the run's driver told of a day, oldest first."""
+    logs = sorted((out / day / ".raypipe" / "runs").glob("*/events.jsonl"))
     return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
 
 
@@ -62,15 +63,24 @@ def ends_well(slurm: SlurmCluster, run: Path, jobs: dict[str, int], out: Path, e
     assert slurm.run_on(HEAD, ["squeue", "--noheader"]).stdout == ""
 
 
-def test_a_day_on_four_nodes_is_the_day_of_one_machine(
-    four_nodes: SlurmCluster, simulated: Path, processed: Processed, tmp_path: Path
+def test_days_on_four_nodes_are_the_days_of_one_machine(
+    four_nodes: SlurmCluster,
+    simulated: Path,
+    processed: Processed,
+    another: Path,
+    another_processed: Path,
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
-    run, jobs = submit(four_nodes, simulated, out, "2:2")
+    run, jobs = submit(four_nodes, [simulated, another], out, "2:2")
     ends_well(four_nodes, run, jobs, out, datasets(processed.folder))
-    made = [each for each in events(out) if each["event"] == "TaskDone"]
-    assert len({each["node"] for each in made}) == 3, "the head's and both workers'"
-    filtered = {each["node"] for each in made if each["stage"] == "rplhighpass"}
+    assert datasets(out / OTHER) == datasets(another_processed)
+    (link,) = (out / OTHER / ".raypipe" / "cluster").iterdir()
+    assert link.resolve() == run.resolve()
+    made = {day: [each for each in events(out, day) if each["event"] == "TaskDone"] for day in (DAY, OTHER)}
+    assert len({each["node"] for day in made for each in made[day]}) == 3, "the head's and both workers'"
+    assert len({each["node"] for each in made[OTHER]}) > 1
+    filtered = {each["node"] for each in made[DAY] if each["stage"] == "rplhighpass"}
     assert len(filtered) > 1, "filters are spread"
 
 
@@ -78,7 +88,7 @@ def test_a_node_that_crashes_costs_what_it_was_doing(
     four_nodes: SlurmCluster, simulated: Path, processed: Processed, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    run, jobs = submit(four_nodes, simulated, out, "2:2")
+    run, jobs = submit(four_nodes, [simulated], out, "2:2")
     wait_until(lambda: has_begun(out, 2), 120, "the first tiles")
     head = four_nodes.job(jobs["head"])["NodeList"]
     victim = four_nodes.job(f"{jobs['worker']}_1")["NodeList"]
@@ -91,7 +101,7 @@ def test_a_head_that_crashes_goes_on_where_it_was(
     four_nodes: SlurmCluster, simulated: Path, processed: Processed, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    run, jobs = submit(four_nodes, simulated, out, "2:2")
+    run, jobs = submit(four_nodes, [simulated], out, "2:2")
     wait_until(lambda: has_begun(out, 8), 120, "some tiles")
     head = four_nodes.job(jobs["head"])["NodeList"]
     four_nodes.crash(head)

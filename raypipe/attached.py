@@ -92,7 +92,7 @@ class Attached:
         A task that fits no node is not counted: it is refused alone.
         """
         there = self._look_around()
-        largest = max(node.memory for node in there)
+        largest = max((node.memory for node in there), default=0)
         of_sessions, of_objects = (min(size, largest) for size in largest_tasks(plans))
         loads = [load for plan in plans for load in loads_of(plan)]
         memory = RAY_SERVICES + sum(node.memory for node in there)
@@ -136,7 +136,7 @@ class Attached:
 
     def _look_around(self) -> list[Node]:
         there = nodes()
-        self.largest = max(self.largest, *(node.memory for node in there))
+        self.largest = max([self.largest, *(node.memory for node in there)])
         return there
 
 

@@ -263,7 +263,7 @@ class _Together:
                 report.plan = plan = planner()  # another run may have ended in between
         except RaypipeError as error:
             held.close()
-            self._refuse(report, error)
+            _refuse(report, error, self.listeners)
             return
         run = _Run(report, plan, self, held)
         if plan.todo:
@@ -280,12 +280,6 @@ class _Together:
                 error.hint = "beside the days before it there is no room for it: run it when they are done"
             raise
 
-    def _refuse(self, report: Report, error: RaypipeError) -> None:
-        report.refused, report.is_over = error, True
-        refused = RunRefused(error.message, error.hint, day=report.day)
-        for listener in self.listeners:
-            listener(refused)
-
     def work(self) -> None:
         """Do all plans where their place is."""
         if not self.runs:
@@ -299,7 +293,7 @@ class _Together:
         except RaypipeError as error:
             for run in self._at_work():
                 run.held.close()
-                self._refuse(run.report, error)
+                _refuse(run.report, error, run.listeners)
         for run in self._at_work():
             run.end()
 
@@ -485,6 +479,13 @@ class _Run:
             run=self.name,
             version=__version__,
         )
+
+
+def _refuse(report: Report, error: RaypipeError, listeners: Iterable[Listener]) -> None:
+    report.refused, report.is_over = error, True
+    refused = RunRefused(error.message, error.hint, day=report.day)
+    for listener in listeners:
+        listener(refused)
 
 
 def _sweep(day: Day) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from raypipe.memory import FILTER_BASE
 from tests.compare import datasets
 from tests.conftest import Processed
 
@@ -34,7 +35,7 @@ import raypipe
 from raypipe import driver
 from raypipe.attached import Attached, nodes
 from raypipe.config import Config, Resources, Slurm
-from raypipe.events import Note, PassProgressed, PassStarted
+from raypipe.events import Note, PassProgressed
 
 driver._NOTICE_SECONDS = 0.0  # no pass is so near its end
 started, said = {}, {"notes": []}
@@ -73,10 +74,16 @@ def listen(event):
             while (code := started["a"][0].ended()) is None and time.monotonic() < end:
                 time.sleep(0.1)
             said["gone"] = code
-        case PassStarted(session="sessioneye"):
-            said["both"] = True
         case PassProgressed(session="sessioneye", tiles_done=done, tiles=tiles) if done == tiles - 1:
             said["second"] = filters()
+
+
+class Asked:
+    # Notes what the scaler is told of the work.
+
+    def look(self, needs, nodes, busy):
+        said["needs"] = [(need.cpus, need.memory) for need in needs]
+        return []
 
 
 config = Config(run=Resources(tile_seconds=0.5, tiles_in_flight=1), slurm=Slurm(fixed=1))
@@ -85,6 +92,7 @@ with ExitStack() as stack:
     stack.enter_context(ray_node(head, folder / "h"))
     place = Attached(folder, config)
     with place.joined():
+        place.scaler = Asked()
         join("a")
         (here,) = ids() - {started["a"][1]}
         report = raypipe.run_day(
@@ -115,6 +123,8 @@ def test_filters_leave_a_node_that_is_drained_and_are_spread_over_one_that_came(
     said = json.loads(done.stdout.splitlines()[-1])
     head, first, second = said["head"], said["nodes"]["a"], said["nodes"]["b"]
     assert said["code"] == 0
+    assert [cpus for cpus, _ in said["needs"]] == [1, 1]
+    assert all(memory > FILTER_BASE for _, memory in said["needs"]), "a filter worker's memory counts"
     assert said["first"] == sorted([head, first])
     (note,) = [note for note in said["notes"] if "about to go" in note]
     assert "begun again" in note

@@ -55,7 +55,7 @@ def logs_of(run: Path) -> str:
 
 
 def ends_well(slurm: SlurmCluster, run: Path, jobs: dict[str, int], out: Path, expected: dict[str, str]) -> None:
-    slurm.wait_job(jobs["finish"], "COMPLETED", seconds=240)
+    slurm.wait_job(jobs["finish"], "COMPLETED", seconds=400)
     assert slurm.job(jobs["head"])["ExitCode"] == "0:0", logs_of(run)
     assert datasets(out / DAY) == expected
     assert leftovers(out) == []

@@ -107,7 +107,7 @@ def run_on_ray(days: Sequence[DayWork], budget: Budget, command: Command) -> Non
             if queue is waiting[0]:
                 queue.dispatch()
             elif queue.ready:
-                queue.dispatch(_cpus() - sum(each.begun for each in queues))
+                queue.dispatch(max(1, _cpus()) - sum(each.begun for each in queues))
 
     loop.before_waiting, loop.after_each = look, dispatch
     dispatch()

@@ -2,20 +2,21 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.state import available_resources_per_node
+from ray._private.state import available_resources_per_node, state
 
 from cluster.ray_node import FILTERS
 from cluster.scaler import Scaler
 from cluster.scaling import Need
 from raypipe.config import Config
 from raypipe.errors import Refused, TooLittleMemory
+from raypipe.events import Event, NodesChanged
 from raypipe.memory import RAY_SERVICES, Budget, in_gb, make_budget
 from raypipe.plan import Plan
 from raypipe.run import largest_tasks, loads
@@ -51,6 +52,7 @@ class Attached:
         settings = job_settings(config.slurm, config.slurm.name, run)
         self.scaler = Scaler(run, settings, shape, int(job)) if elastic else None
         self.next_look = 0.0
+        self.seen: NodesChanged | None = None
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -77,6 +79,7 @@ class Attached:
     @contextmanager
     def started(self, _budget: Budget) -> Iterator[None]:
         """Nothing is begun for one day, nothing ended."""
+        self.seen = None  # each day is told of them
         yield
 
     def budget(self, plan: Plan) -> Budget:
@@ -107,14 +110,30 @@ class Attached:
         """Return the bytes that the largest node has for one task."""
         return max(node.memory for node in nodes())
 
-    def look(self, open_works: Iterable[Work], filter_actors: int) -> Sequence[str]:
+    def look(self, open_works: Iterable[Work], filter_actors: int) -> Sequence[str | Event]:
         """Have as many workers as the open works, and the filter actors at work, are worth; say what was done for that."""
-        if not self.scaler or time.monotonic() < self.next_look:
+        if time.monotonic() < self.next_look:
             return ()
         self.next_look = time.monotonic() + _LOOK_SECONDS
+        found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        changed = self._changed(found)
+        if not self.scaler:
+            return changed
         needs = [Need(0 if work.is_of_session else 1, work.memory, _seconds(work)) for work in open_works]
         needs += [Need(1, 0, _FILTER_SECONDS)] * filter_actors
-        return self.scaler.look(needs, ray.nodes(), _busy())  # type: ignore[no-untyped-call]
+        return [*changed, *self.scaler.look(needs, found, _busy())]
+
+    def _changed(self, found: Iterable[Mapping[str, Any]]) -> list[NodesChanged]:
+        """Tell which nodes are there, if others are than the last time."""
+        leaving = state.get_draining_nodes()
+        alive = {node["NodeID"]: str(node["NodeManagerHostname"]) for node in found if node["Alive"]}
+        now = NodesChanged(
+            tuple(sorted(set(alive.values()))), tuple(sorted({name for id_, name in alive.items() if id_ in leaving}))
+        )
+        if now == self.seen:
+            return []
+        self.seen = now
+        return [now]
 
 
 def _seconds(work: Work) -> float:

@@ -6,8 +6,10 @@ not is begun again. Only this file, `actors` and `embedded` know of Ray.
 """
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Protocol
@@ -19,7 +21,17 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raypipe.actors import Finished, do_work, filter_actor, reader
 from raypipe.channels import Group, Output, Pass
 from raypipe.errors import NotBegun, TooLittleMemory, WorkerLost
-from raypipe.events import Event, Note, PassProgressed, PassStarted, WorkEnded, WorkStarted
+from raypipe.events import (
+    Event,
+    FiltersBegun,
+    Note,
+    PassProgressed,
+    PassStarted,
+    WorkBegun,
+    WorkEnded,
+    WorkStarted,
+    WorkWaits,
+)
 from raypipe.io.publish import temporary_name
 from raypipe.memory import Budget, in_gb
 from raypipe.outcome import Failure, Written, failure
@@ -28,6 +40,7 @@ from raypipe.tasks import Task, TaskId
 from raypipe.work import Made, Work
 
 _POLL_SECONDS = 1.0
+_BEGUN_SECONDS = 1.0
 FILTERS = "filters"
 """Ray's resource of filter actors. They count as no CPUs: other work fills the time in which they wait for the disk."""
 _SMALLER = ", or set run.tile_seconds lower"
@@ -73,7 +86,12 @@ def run_on_ray(
     queue = _Works(
         works, loop, sink, pending=outputs, lost=lost, token=token, restarts=restarts, largest_task=largest_task
     )
-    loop.at_each_step = lambda: sink.look(queue.open.values(), len(crew.actors) if crew else 0)
+
+    def look() -> None:
+        queue.tell_begun()
+        sink.look(queue.open.values(), len(crew.actors) if crew else 0)
+
+    loop.at_each_step = look
     queue.dispatch()
     if crew:
         for number, each in enumerate(passes):
@@ -135,6 +153,11 @@ class _Works:
         """A heap of those to be looked at: what can begin at the same time begins in the order of the works."""
         self.waiting: dict[TaskId, list[int]] = {}
         """The others, each by one of those that it waits for."""
+        self.told: set[int] = set()
+        """Those of which it is told what they wait for."""
+        self.queued: dict[Any, Work] = {}
+        """What Ray has and has not begun, as far as is known."""
+        self.next_look = 0.0
         self.pending = {task.id for work in works for task in work.tasks} | set(pending)
         self.lost = set(lost)
         self.total = Counter(work.stage for work in works)
@@ -147,6 +170,7 @@ class _Works:
             work = self.works[number]
             if awaited := self._awaited(work):
                 self.waiting.setdefault(awaited, []).append(number)
+                self._tell_waiting(number)
                 continue
             doomed = [task for task in work.tasks if task.needs & self.lost]
             self._end([Made.failure(task, _not_begun(task, self.lost)) for task in doomed])
@@ -157,7 +181,6 @@ class _Works:
                 self._end([Made.failure(task, _too_large(rest.memory, self.largest_task)) for task in rest.tasks])
                 self._tell_end(number)
             else:
-                self.sink.emit(WorkStarted(rest.stage, rest.sessions, rest.channel))
                 self._begin(number, rest, attempt=0)
 
     def settle(self, session: str, written: Sequence[Written], failures: Sequence[Failure]) -> None:
@@ -172,9 +195,33 @@ class _Works:
         token = f"{self.token}-{attempt}"
         # What is made of whole sessions is little work, and needed early.
         cpus = 0 if work.is_of_session else 1
-        options = {"num_cpus": cpus, "memory": self._asked_for(work, attempt), "max_retries": 0}
-        ref = do_work.options(**options).remote(work, token)
-        self.loop.watch(ref, lambda ref: self._returned(ref, number, work, attempt))
+        asked = self._asked_for(work, attempt)
+        items = do_work.options(num_cpus=cpus, memory=asked, max_retries=0).remote(work, token)
+        self.queued[items] = work
+        self.sink.emit(WorkStarted(work.stage, work.sessions, work.channel, asked))
+        self.loop.watch(items.completed(), lambda ref: self._returned(ref, items, number, work, attempt))
+
+    def tell_begun(self) -> None:
+        """Tell which works have begun since the last time, and where; what is over before it is asked for is not told."""
+        # Now and then, and of all at once: waiting for a stream takes a hundred times as long as for a plain reference.
+        if not self.queued or time.monotonic() < self.next_look:
+            return
+        self.next_look = time.monotonic() + _BEGUN_SECONDS
+        ready, _ = ray.wait(list(self.queued), num_returns=len(self.queued), timeout=0, fetch_local=False)
+        for items in ready:
+            work = self.queued.pop(items)
+            with suppress(RayError):  # its worker is dead already, which its end tells
+                node: Any = ray.get(next(items))  # type: ignore[arg-type]
+                self.sink.emit(WorkBegun(work.stage, work.sessions, work.channel, node))
+
+    def _tell_waiting(self, number: int) -> None:
+        """Tell once what a work waits for; what of it ends is told then."""
+        if number not in self.told:
+            self.told.add(number)
+            work = self.works[number]
+            awaited = {id_ for task in work.tasks for id_ in task.needs | task.after} & self.pending
+            paths = tuple(sorted(str(path) for _, path in awaited))
+            self.sink.emit(WorkWaits(work.stage, work.sessions, work.channel, paths))
 
     def _asked_for(self, work: Work, attempt: int) -> int:
         """Return the bytes that Ray is asked for: twice as much once a worker died, for that may be why."""
@@ -189,9 +236,11 @@ class _Works:
             for number in self.waiting.pop(id_, ()):
                 heappush(self.ready, number)
 
-    def _returned(self, ref: Any, number: int, work: Work, attempt: int) -> None:
+    def _returned(self, ref: Any, items: Any, number: int, work: Work, attempt: int) -> None:
+        self.queued.pop(items, None)
         try:
-            made = ray.get(ref)
+            ray.get(ref)
+            made = ray.get(list(items)[-1])
         except RayError as error:
             for task in work.tasks:
                 temporary_name(task.output, f"{self.token}-{attempt}").unlink(missing_ok=True)
@@ -339,7 +388,7 @@ class _PassRun:
         for member in members:
             groups = {number: self.each.groups[number] for number in member.unfinished}
             begun = member.actor.begin.remote(groups, self.each.stages, member.token)
-            self.loop.watch(begun, lambda ref, member=member: self._returned(ref, member))  # type: ignore[misc]
+            self.loop.watch(begun, lambda ref, member=member: self._begun(ref, member))  # type: ignore[misc]
         self._dispatch(convoy)
 
     def _dispatch(self, convoy: _Convoy) -> None:
@@ -371,6 +420,14 @@ class _PassRun:
         for number in member.unfinished:
             finished = member.actor.finish.remote(number)
             self.loop.watch(finished, lambda ref, number=number: self._finished(ref, member, number))  # type: ignore[misc]
+
+    def _begun(self, ref: Any, member: _Member) -> None:
+        node = self._returned(ref, member)
+        if isinstance(node, str):
+            lanes = [lane for number in member.unfinished for lane in self.each.groups[number].lanes]
+            channels = tuple(lane.channel for lane in lanes)
+            stages = tuple(dict.fromkeys(output.stage for lane in lanes for output in lane.outputs))
+            self.sink.emit(FiltersBegun(self.each.session, channels, stages, node))
 
     def _pushed(self, ref: Any, convoy: _Convoy, member: _Member, tile: int) -> None:
         self._returned(ref, member)

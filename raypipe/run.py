@@ -135,8 +135,8 @@ class Place(Protocol):
     def largest_task(self, budget: Budget) -> int:
         """Return the bytes that one task may ask for at most."""
 
-    def look(self, open_works: "Iterable[Work]", filter_actors: int) -> Sequence[str]:
-        """See what is still to be done, and say what was made of that."""
+    def look(self, open_works: "Iterable[Work]", filter_actors: int) -> Sequence[str | Event]:
+        """See what is still to be done, and say what was made of that, and what else happened there."""
 
 
 class ThisMachine:
@@ -325,8 +325,8 @@ class _Run:
 
     def look(self, open_works: "Iterable[Work]", filter_actors: int) -> None:
         """Let the place follow what is to be done."""
-        for text in self.place.look(open_works, filter_actors):
-            self.emit(Note(self.plan.day.title, text))
+        for said in self.place.look(open_works, filter_actors):
+            self.emit(said if isinstance(said, Event) else Note(self.plan.day.title, said))
 
     def emit(self, event: Event) -> None:
         """Tell every listener."""

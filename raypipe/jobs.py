@@ -2,15 +2,16 @@
 
 import re
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from cluster import slurm
-from cluster.errors import SlurmRefused
+from cluster.errors import SlurmRefused, SlurmSilent
 from cluster.names import FINISH, WORKERS, part_of
 from cluster.reasons import in_words
 from cluster.slurm import Job
@@ -144,6 +145,24 @@ def cluster_runs(days: Sequence[Day]) -> list[ClusterRun]:
     ]
 
 
+def pictures(days: Sequence[Day], seconds: float) -> Iterator[Callable[[int | None], str]]:
+    """Give the runs of `cluster_runs` as text (of a width) every so many seconds, until they are over.
+
+    While Slurm does not answer, that is said below what it said last. Raises `ClusterError` and its kinds.
+    """
+    runs: list[ClusterRun] = []
+    while True:
+        note = ""
+        try:
+            runs = cluster_runs(days)
+        except SlurmSilent as error:
+            note = f"\n{error.message}\n"
+        yield lambda width, runs=runs, note=note: runs_text(runs, width) + note  # type: ignore[misc]
+        if not note and all(run.over for run in runs):
+            return
+        time.sleep(seconds)
+
+
 def progress(events: Iterable[Event]) -> Progress | None:
     """Return how far the run is whose events these are; None if it has not begun."""
     started: RunStarted | None = None
@@ -225,18 +244,15 @@ def job_rows(jobs: Sequence[Job], times: Mapping[str, str], days: Iterable[Progr
     `times` tells by a job's id since when it is as it is, `days` what is done on which node.
     """
     going_on = [day for day in days if day and not day.outcome]
-    alike: dict[tuple[str, str, str, str, str, tuple[str, ...], bool], list[int]] = {}
+    alike: dict[JobRow, list[int]] = {}
     roles = {job.id: part_of(job.name, job.number).role for job in jobs}
     for job in sorted(jobs, key=lambda job: (_ORDER.index(roles[job.id]), job.waits, job.number)):
         array, _, element = job.id.partition("_")
         together = array if job.waits else job.id
         state, doing = in_words(job.state, job.reason), _doing(job, roles[job.id], going_on)
-        row = (roles[job.id], together, job.nodes, state, times.get(job.id, ""), doing, job.over)
+        row = JobRow(roles[job.id], together, job.nodes, state, times.get(job.id, ""), doing, job.over)
         alike.setdefault(row, []).extend([int(element)] if job.waits and element else [])
-    return [
-        JobRow(role, f"{id_}_{ranges(elements)}" if elements else id_, *rest)
-        for (role, id_, *rest), elements in alike.items()
-    ]
+    return [replace(row, id=f"{row.id}_{ranges(elements)}") if elements else row for row, elements in alike.items()]
 
 
 def nodes_of(text: str) -> list[str]:

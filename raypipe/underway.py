@@ -49,6 +49,8 @@ class UnderWay:
     """By session and channel: on which node it is filtered, by which stages."""
     tiles: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By session: how many have been filtered, of how many."""
+    made: set[str] = field(default_factory=set)
+    """Outputs that have their final names."""
     nodes: NodesChanged | None = None
 
     @property
@@ -82,8 +84,10 @@ class UnderWay:
                 said[task_name(session, stage, channel)] = (
                     f"is being made on {node}: {done} of {total} tiles are filtered"
                 )
-        for (stage, sessions, channel), work in self.works.items():
-            said |= {task_name(session, stage, channel): _stands(work, output) for session in sessions}
+        for (stage, sessions, number), work in self.works.items():
+            awaited = [path.removeprefix(f"{output}/") for path in work.awaits]
+            stands = _stands(work, [path for path in awaited if path not in self.made])
+            said |= {task_name(session, stage, number): stands for session in sessions}
         return said
 
 
@@ -105,6 +109,7 @@ def under_way(events: Iterable[Event]) -> UnderWay:
             case WorkWaits():
                 now.works[event.stage, event.sessions, event.channel] = OpenWork(awaits=event.outputs)
             case WorkStarted():
+                _end(now, event)
                 now.works[event.stage, event.sessions, event.channel] = OpenWork(memory=max(event.memory, 1))
             case WorkBegun():
                 id_ = event.stage, event.sessions, event.channel
@@ -118,10 +123,11 @@ def under_way(events: Iterable[Event]) -> UnderWay:
     return now
 
 
-def _end(now: UnderWay, event: WorkEnded) -> None:
-    # Less of it than waited may have been handed out: what one of its sessions needs has failed.
+def _end(now: UnderWay, event: WorkStarted | WorkEnded) -> None:
+    # What waited may have been of more sessions than what was handed out: something that one of them needs has failed.
+    sessions = set(event.sessions)
     for id_ in [id_ for id_ in now.works if (id_[0], id_[2]) == (event.stage, event.channel)]:
-        if set(id_[1]) <= set(event.sessions):
+        if sessions <= set(id_[1]) or sessions >= set(id_[1]):
             del now.works[id_]
 
 
@@ -129,21 +135,18 @@ def _made_or_failed(now: UnderWay, event: TaskDone | TaskFailed) -> None:
     if event.channel is not None and event.stage in now.filters.get((event.session, event.channel), ("", ()))[1]:
         del now.filters[event.session, event.channel]  # all that is made of its samples is published together
     if isinstance(event, TaskDone):
-        for id_, work in now.works.items():
-            if any(path.endswith(f"/{event.output}") for path in work.awaits):
-                left = tuple(path for path in work.awaits if not path.endswith(f"/{event.output}"))
-                now.works[id_] = replace(work, awaits=left)
+        now.made.add(event.output)
 
 
-def _stands(work: OpenWork, output: Path) -> str:
+def _stands(work: OpenWork, awaited: list[str]) -> str:
     if work.node:
         return f"is being made on {work.node}"
     if work.memory:
         return f"waits for a worker that has {in_gb(work.memory)} of memory free"
-    if not work.awaits:
+    if not awaited:
         return "waits for its turn"
-    first, others = work.awaits[0].removeprefix(f"{output}/"), len(work.awaits) - 1
-    return f"waits for {first}" + (f" and {_counted(others, 'other file')}" if others else "")
+    others = len(awaited) - 1
+    return f"waits for {awaited[0]}" + (f" and {_counted(others, 'other file')}" if others else "")
 
 
 def _made(stage: str, sessions: tuple[str, ...], channels: list[int]) -> str:

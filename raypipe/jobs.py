@@ -318,7 +318,7 @@ def _run_text(run: ClusterRun, width: int | None) -> str:
             f"  {job.role:6}  {job.id:{widths[0]}}  {job.node:{widths[1]}}  {job.state}"
             + (f", {since}" if since else "")
         )
-        indent = 4 if width and width < _NARROW else 12 + sum(widths)
+        indent = 4 if width and width < _NARROW else 14 + sum(widths)
         lines += [" " * indent + each for each in job.doing]
     if not run.jobs:
         lines.append("  its jobs are over, and Slurm has forgotten them")

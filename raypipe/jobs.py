@@ -243,13 +243,13 @@ def job_rows(jobs: Sequence[Job], times: Mapping[str, str], days: Iterable[Progr
 
     `times` tells by a job's id since when it is as it is, `days` what is done on which node.
     """
-    going_on = [day for day in days if day and not day.outcome]
+    begun = [day for day in days if day]
     alike: dict[JobRow, list[int]] = {}
     roles = {job.id: part_of(job.name, job.number).role for job in jobs}
     for job in sorted(jobs, key=lambda job: (_ORDER.index(roles[job.id]), job.waits, job.number)):
         array, _, element = job.id.partition("_")
         together = array if job.waits else job.id
-        state, doing = in_words(job.state, job.reason), _doing(job, roles[job.id], going_on)
+        state, doing = in_words(job.state, job.reason), _doing(job, roles[job.id], begun)
         row = JobRow(roles[job.id], together, job.nodes, state, times.get(job.id, ""), doing, job.over)
         alike.setdefault(row, []).extend([int(element)] if job.waits and element else [])
     return [replace(row, id=f"{row.id}_{ranges(elements)}") if elements else row for row, elements in alike.items()]

@@ -346,7 +346,13 @@ def test_jobs_of_a_real_slurm(on_slurm: SlurmCluster, made_up: Day, tmp_path: Pa
     (folder / RECORD_FILE).write_bytes(msgspec.json.encode(record))
     on_slurm.wait_job(head, "RUNNING")
     on_slurm.run_on(HEAD, ["scancel", str(other)])
-    on_slurm.wait_job(f"{workers}_1", "RUNNING", seconds=100)
+    at_work = {
+        "node1": on_slurm.job(head)["NodeList"],
+        "node2": on_slurm.wait_job(f"{workers}_1", "RUNNING", seconds=100)["NodeList"],
+    }
+    told = made_up.state / "runs" / RUN / "events.jsonl"
+    for node, name in at_work.items():
+        told.write_bytes(told.read_bytes().replace(f'"{node}"'.encode(), f'"{name}"'.encode()))
 
     said = shown("jobs", made_up.input)
     assert said.returncode == 0, said.stderr
@@ -360,7 +366,7 @@ def test_jobs_of_a_real_slurm(on_slurm: SlurmCluster, made_up: Day, tmp_path: Pa
         "    on node9: makes edfsplit of session01, sessioneye",
     ]
     does = {line.split()[2]: below.strip() for line, below in itertools.pairwise(lines) if below.startswith(" " * 8)}
-    assert does == {"node1": "filters 3 channels of session01", "node2": "sorts channels 9, 33"}
+    assert does == {at_work["node1"]: "filters 3 channels of session01", at_work["node2"]: "sorts channels 9, 33"}
     rows = [line.split(maxsplit=2) for line in lines[5:] if not line.startswith(" " * 8)]
     assert [row[:2] for row in rows] == [
         ["head", str(head)], ["worker", f"{workers}_1"], ["worker", f"{workers}_2-3"], ["finish", str(finish)],

@@ -138,7 +138,7 @@ def test_a_token_would_not_be_kept(tmp_path: Path) -> None:
 
 def test_who_died(tmp_path: Path) -> None:
     said = "[x] (raylet) node_manager.cc:1477: Disconnecting worker, graceful={}, disconnect_type={}, has_creation_task_exception=false worker_id={} job_id=01\n"
-    lines = [said.format("false", 0, "aa1"), said.format("true", 1, "bb2"), said.format("false", 0, "cc3")]
+    lines = [said.format("false", 0, "aa1"), said.format("false", 1, "bb2"), said.format("false", 0, "cc3")]
     write(
         tmp_path,
         raylet_out="".join([*lines, lines[0]]).encode(),

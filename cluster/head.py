@@ -18,6 +18,7 @@ from cluster import slurm
 from cluster.entry import begin, end_workers, here, options
 from cluster.errors import ClusterError, RayNotStarted
 from cluster.names import WORKERS, job_name
+from cluster.ray_logs import log_name
 from cluster.ray_node import RayNode, address_here, head_options, ray_node, temp_folder
 from cluster.run_folder import forget, write_address, write_token
 from cluster.share import port_of, spill_folder
@@ -30,6 +31,8 @@ _GRACE_SECONDS = 10.0
 _WORKERS_SECONDS = 30.0
 OUT_OF_TIME = 75
 """The driver's exit code (EX_TEMPFAIL) if it ended because the walltime was near."""
+_EXPECTED = (0, 1, 3, OUT_OF_TIME, 130)
+"""Exit codes of a driver with whose Ray nothing is amiss: done, a task failed, refused, out of time, interrupted."""
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +51,7 @@ def main(words: Sequence[str]) -> int:
     try:
         write_token(arguments.run)
         with (
-            ray_node(start, folder, spill) as ray,
+            ray_node(start, folder, spill, kept=arguments.run / log_name(arguments.name, os.environ)) as ray,
             _workers(arguments.run, arguments.name, node.job, arguments.nodes - 1),
         ):
             write_address(arguments.run, f"{address}:{port}")
@@ -123,10 +126,12 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> 
         while True:
             try:
                 code = driver.wait(timeout=_LOOK_SECONDS)
+                ray.failed = code not in _EXPECTED
                 return code if code >= 0 else 128 - code
             except subprocess.TimeoutExpired:
                 pass
             if (lost := ray.ended()) is not None:
+                ray.failed = True
                 raise RayNotStarted(
                     f"Ray's head ended under the driver (exit code {lost})",
                     hint="memory of the head's node is the usual cause: give `head_memory_mb`; then submit again",

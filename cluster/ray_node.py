@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from cluster.errors import NotDrained, RayNotStarted, SettingsError
+from cluster.ray_logs import dead_workers, keep_logs
 from cluster.share import Share
 
 FILTERS = "filters"
@@ -41,6 +42,8 @@ class RayNode:
     def __init__(self, raylet: psutil.Process) -> None:
         self._raylet = raylet
         self._code: int | None = None
+        self.failed = False
+        """Set by whoever sees it fail: the ends of Ray's logs are kept then."""
 
     def ended(self) -> int | None:
         """Return with which code the raylet ended, or None while it lives."""
@@ -58,24 +61,33 @@ class RayNode:
 
 
 @contextmanager
-def ray_node(options: list[str], folder: Path, spill: Path | None = None) -> Iterator[RayNode]:
+def ray_node(
+    options: list[str], folder: Path, spill: Path | None = None, *, kept: Path | None = None
+) -> Iterator[RayNode]:
     """Run `ray start` with `options`, temporary files in `folder`, and objects that memory does not hold in `spill`.
 
     At the end all of it is ended, with whatever else this process began meanwhile, and both folders are removed. `spill`
-    is beside the others where it is None.
+    is beside the others where it is None. If Ray did not start or was lost, or a worker of it died, the ends of its logs
+    are appended to the file `kept`, if given.
 
     Raises `RayNotStarted` with Ray's own words.
     """
     _adopt_orphans()
     _open_many_files()
     others = _children()
+    token = _token()  # now: at the end it may be another's
+    node: RayNode | None = None
     try:
         if spill:
             spill.mkdir(mode=0o700, exist_ok=True)
             options = [*options, f"--object-spilling-directory={spill}"]
-        yield RayNode(_start([*options, f"--temp-dir={folder}"]))
+        node = RayNode(_start([*options, f"--temp-dir={folder}"]))
+        yield node
     finally:
+        dead = dead_workers(folder)  # now: at the end all are
         _end(others)
+        if kept and (node is None or node.failed or dead):
+            keep_logs(folder, kept, dead, token)
         for each in (folder, spill):
             if each:
                 shutil.rmtree(each, ignore_errors=True)
@@ -187,6 +199,14 @@ def _end(others: set[psutil.Process]) -> None:
         with suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(left, timeout=_GRACE_SECONDS)
+
+
+def _token() -> bytes:
+    """Return the token that lets nodes into the run's Ray, or nothing."""
+    try:
+        return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "")).read_bytes().strip()
+    except OSError:
+        return b""
 
 
 def _children() -> set[psutil.Process]:

@@ -15,6 +15,7 @@ from threading import Event
 from cluster import slurm
 from cluster.entry import begin, here, options
 from cluster.errors import ClusterError, NotDrained, RayNotStarted
+from cluster.ray_logs import log_name
 from cluster.ray_node import RayNode, address_here, ray_node, temp_folder, worker_options
 from cluster.run_folder import read_address
 from cluster.share import spill_folder
@@ -44,8 +45,10 @@ def main(words: Sequence[str]) -> int:
     while (head := _wait_for_head(arguments.run, arguments.head)) is not None:
         folders = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
         address = address_here(node.address, head.rpartition(":")[0])
+        start = worker_options(node.share, head=head, address=address)
+        kept = arguments.run / log_name(arguments.name, os.environ)
         try:
-            with ray_node(worker_options(node.share, head=head, address=address), *folders) as ray:
+            with ray_node(start, *folders, kept=kept) as ray:
                 failures = 0
                 log.info("joined %s as %s, %s", head, address, node.share)
                 _serve(ray, head, arguments.head, warning)
@@ -80,9 +83,10 @@ def _serve(ray: RayNode, head: str, job: int, warning: Event) -> None:
         if time.monotonic() - looked >= _HEAD_SECONDS:
             looked = time.monotonic()
             if _head_state(job) is not Head.THERE:
-                raise HeadLost
+                break
         time.sleep(_LOOK_SECONDS)
-    if code:
+    if code != 0:
+        ray.failed = True
         raise HeadLost
 
 

@@ -5,7 +5,8 @@ What can go wrong inside a worker comes back as a value, so that one bad file ne
 worker that dies is the driver's business.
 """
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,14 +54,14 @@ class FilterActor:
         self._behind = WriteBehind()
         self._work: dict[int, GroupWork] = {}
 
-    def begin(self, groups: Mapping[int, Group], stages: Mapping[str, ChannelStage], token: str) -> str:
+    def begin(self, groups: Mapping[int, Group], stages: Mapping[str, ChannelStage], token: str) -> tuple[str, str]:
         """Begin `groups` (by their number in the pass): their files are made, under temporary names.
 
-        Returns Ray's id of the node.
+        Returns Ray's id of the node, and the machine's name.
         """
         for number, group in groups.items():
             self._work[number] = GroupWork(group, stages, token=token, behind=self._behind)
-        return str(ray.get_runtime_context().get_node_id())
+        return str(ray.get_runtime_context().get_node_id()), socket.gethostname()
 
     def push(self, numbers: tuple[int, ...], *tiles: Samples) -> None:
         """Take the next tile of each of the groups `numbers`, in the same order."""
@@ -86,12 +87,14 @@ class FilterActor:
                 work.abort()
 
 
-def _do_work(work: Work, token: str) -> list[Made]:
-    """Do the work; tell of every one of its tasks what became of it."""
+def _do_work(work: Work, token: str) -> Iterator[str | list[Made]]:
+    """Give the name of the machine at once; then do the work, and tell of every one of its tasks what became of it."""
+    yield socket.gethostname()
     try:
-        return work.make(maker_of(work.tasks[0].stage), token)
+        made = work.make(maker_of(work.tasks[0].stage), token)
     except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this work's alone)
-        return [Made.failure(task, error) for task in work.tasks]
+        made = [Made.failure(task, error) for task in work.tasks]
+    yield made
 
 
 def maker_of(stage: Stage) -> Maker:
@@ -108,4 +111,4 @@ def maker_of(stage: Stage) -> Maker:
 
 reader: Any = ray.remote(Reader)
 filter_actor: Any = ray.remote(FilterActor)
-do_work: Any = ray.remote(_do_work)
+do_work: Any = ray.remote(num_returns="streaming")(_do_work)

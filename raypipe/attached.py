@@ -5,7 +5,7 @@ Its nodes come and go: how passes are divided among them, and what they hold at 
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from cluster.scaling import Need
 from raypipe.config import Config
 from raypipe.driver import nodes_to_go
 from raypipe.errors import Refused, TooLittleMemory
+from raypipe.events import Event, NodesChanged
 from raypipe.memory import RAY_SERVICES, Budget, in_gb, make_budget
 from raypipe.plan import Plan
 from raypipe.run import largest_tasks
@@ -56,6 +57,7 @@ class Attached:
         settings = job_settings(config.slurm, config.slurm.name, run)
         self.scaler = Scaler(run, settings, shape, int(job)) if elastic else None
         self.next_look = 0.0
+        self.seen: NodesChanged | None = None
         self.largest = 0
         """Bytes of the largest node so far: one that went may come again."""
 
@@ -84,6 +86,7 @@ class Attached:
     @contextmanager
     def started(self, _budget: Budget) -> Iterator[None]:
         """Nothing is begun, nothing ended."""
+        self.seen = None
         yield
 
     def budget(self, plans: Sequence[Plan]) -> Budget:
@@ -122,17 +125,31 @@ class Attached:
         """Return the bytes that the largest node has for one task."""
         return self.largest
 
-    def look(self, open_works: Iterable[Work], filter_actors: int, budget: Budget) -> Sequence[str]:
+    def look(self, open_works: Iterable[Work], filter_actors: int, budget: Budget) -> Sequence[str | Event]:
         """Have as many workers as the open works, and the filter actors at work, are worth; say what was done for that."""
         if time.monotonic() < self.next_look:
             return ()
         self.next_look = time.monotonic() + _LOOK_SECONDS
         self._look_around()
+        found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        changed = self._changed(found)
         if not self.scaler:
-            return ()
+            return changed
         needs = [Need(0 if work.is_of_session else 1, work.memory, _seconds(work)) for work in open_works]
         needs += [Need(1, budget.filter_actor, _FILTER_SECONDS)] * filter_actors
-        return self.scaler.look(needs, ray.nodes(), _busy())  # type: ignore[no-untyped-call]
+        return [*changed, *self.scaler.look(needs, found, _busy())]
+
+    def _changed(self, found: Iterable[Mapping[str, Any]]) -> list[NodesChanged]:
+        """Tell which nodes are there, if others are than the last time."""
+        leaving = nodes_to_go()
+        alive = {node["NodeID"]: str(node["NodeManagerHostname"]) for node in found if node["Alive"]}
+        now = NodesChanged(
+            tuple(sorted(set(alive.values()))), tuple(sorted({name for id_, name in alive.items() if id_ in leaving}))
+        )
+        if now == self.seen:
+            return []
+        self.seen = now
+        return [now]
 
     def _look_around(self) -> list[Node]:
         there = nodes()

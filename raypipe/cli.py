@@ -1,5 +1,6 @@
 """The command line: one verb a function, each a thin shell around the module that does it."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -406,20 +407,32 @@ def submit(
     typer.echo(submitting.how_to_follow(made, submitting.submit(made)), nl=False)
 
 
-@app.command(epilog="Examples:\n\n- `raypipe jobs`\n\n- `raypipe jobs data/picasso/20181105 --json`")
+@app.command(
+    epilog="Examples:\n\n- `raypipe jobs`\n\n- `raypipe jobs data/picasso/20181105 --json`\n\n- `raypipe jobs --watch --every 10`"
+)
 def jobs(
     days: Annotated[
         list[Path] | None, typer.Argument(metavar="[DAY...]", help="Folders of days (default: all your runs).")
     ] = None,
     output: Output = None,
     json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing until the runs are over.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", min=1, help="With --watch: how often to look.")] = 5.0,
 ) -> None:
-    """Show the runs on this cluster: their jobs, what those wait for, how far the days are and what is being done."""
+    """Show the runs on this cluster: their jobs, what is done in each or what it waits for, and how far the days are."""
     from raypipe import jobs as running
     from raypipe.day import find_day
+    from raypipe.progress import redrawn
 
-    found = running.cluster_runs([find_day(day, output) for day in days or ()])
-    typer.echo(running.runs_json(found) if json else running.runs_text(found), nl=False)
+    if watch and json:
+        raise UsageError("--watch is for people, --json for programs", hint="leave one of them out")
+    chosen = [find_day(day, output) for day in days or ()]
+    if watch:
+        redrawn(running.pictures(chosen, every))
+        return
+    found = running.cluster_runs(chosen)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    typer.echo(running.runs_json(found) if json else running.runs_text(found, width), nl=False)
 
 
 @app.command(

@@ -9,6 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import heappop, heappush
@@ -22,7 +23,17 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raypipe.actors import Finished, do_work, filter_actor, reader
 from raypipe.channels import Group, Output, Pass
 from raypipe.errors import NotBegun, TooLittleMemory, WorkerLost
-from raypipe.events import Event, Note, PassProgressed, PassStarted, WorkEnded, WorkStarted
+from raypipe.events import (
+    Event,
+    FiltersBegun,
+    Note,
+    PassProgressed,
+    PassStarted,
+    WorkBegun,
+    WorkEnded,
+    WorkStarted,
+    WorkWaits,
+)
 from raypipe.io.publish import temporary_name
 from raypipe.memory import Budget, in_gb
 from raypipe.outcome import Failure, Written, failure
@@ -34,6 +45,7 @@ _POLL_SECONDS = 1.0
 _START_SECONDS = 30.0
 _NOTICE_SECONDS = 120.0
 """As long a node that is to go is sure to stay: what a cloud gives its spot nodes."""
+_BEGUN_SECONDS = 1.0
 FILTERS = "filters"
 """Ray's resource of filter actors. They count as no CPUs: other work fills the time in which they wait for the disk."""
 _SMALLER = ", or set run.tile_seconds lower"
@@ -98,6 +110,8 @@ def run_on_ray(days: Sequence[DayWork], budget: Budget, command: Command) -> Non
     queues = [_Works(day, loop, lambda: command.largest_task(budget)) for day in days]
 
     def look() -> None:
+        for queue in queues:
+            queue.tell_begun()
         works = (work for queue in queues for work in queue.open.values())
         command.look(works, len(crew.actors) if crew else 0, crew.budget if crew else budget)
 
@@ -172,6 +186,11 @@ class _Works:
         """A heap of those to be looked at: what can begin at the same time begins in the order of the works."""
         self.waiting: dict[TaskId, list[int]] = {}
         """The others, each by one of those that it waits for."""
+        self.told: set[int] = set()
+        """Those of which it is told what they wait for."""
+        self.queued: dict[Any, Work] = {}
+        """What Ray has and has not begun, as far as is known."""
+        self.next_look = 0.0
         self.pending = {task.id for work in works for task in work.tasks}
         self.pending |= {(output.stage, output.path) for each in day.passes for output in _outputs(each.groups)}
         self.lost: set[TaskId] = set()
@@ -213,6 +232,7 @@ class _Works:
             work = self.works[number]
             if awaited := self._awaited(work):
                 self.waiting.setdefault(awaited, []).append(number)
+                self._tell_waiting(number)
                 continue
             doomed = [task for task in work.tasks if task.needs & self.lost]
             self._end([Made.failure(task, _not_begun(task, self.lost)) for task in doomed])
@@ -223,7 +243,6 @@ class _Works:
                 self._end([Made.failure(task, _too_large(rest.memory, largest)) for task in rest.tasks])
                 self._tell_end(number)
             else:
-                self.sink.emit(WorkStarted(rest.stage, rest.sessions, rest.channel))
                 self.begun += 1
                 self._begin(number, rest, attempt=0)
         self._end_if_over()
@@ -239,9 +258,33 @@ class _Works:
         token = f"{self.token}-{attempt}"
         # What is made of whole sessions is little work, and needed early.
         cpus = 0 if work.is_of_session else 1
-        options = {"num_cpus": cpus, "memory": self._asked_for(work, attempt), "max_retries": 0}
-        ref = do_work.options(**options).remote(work, token)
-        self.watch(ref, lambda ref: self._returned(ref, number, work, attempt))
+        asked = self._asked_for(work, attempt)
+        items = do_work.options(num_cpus=cpus, memory=asked, max_retries=0).remote(work, token)
+        self.queued[items] = work
+        self.sink.emit(WorkStarted(work.stage, work.sessions, work.channel, asked))
+        self.watch(items.completed(), lambda ref: self._returned(ref, items, number, work, attempt))
+
+    def tell_begun(self) -> None:
+        """Tell which works have begun since the last time, and where; what is over before it is asked for is not told."""
+        # Now and then, and of all at once: waiting for a stream takes a hundred times as long as for a plain reference.
+        if not self.queued or time.monotonic() < self.next_look:
+            return
+        self.next_look = time.monotonic() + _BEGUN_SECONDS
+        ready, _ = ray.wait(list(self.queued), num_returns=len(self.queued), timeout=0, fetch_local=False)
+        for items in ready:
+            work = self.queued.pop(items)
+            with suppress(RayError):  # its worker is dead already, which its end tells
+                node: Any = ray.get(next(items))  # type: ignore[arg-type]
+                self.sink.emit(WorkBegun(work.stage, work.sessions, work.channel, node))
+
+    def _tell_waiting(self, number: int) -> None:
+        """Tell once what a work waits for; what of it ends is told then."""
+        if number not in self.told:
+            self.told.add(number)
+            work = self.works[number]
+            awaited = {id_ for task in work.tasks for id_ in task.needs | task.after} & self.pending
+            paths = tuple(sorted(str(path) for _, path in awaited))
+            self.sink.emit(WorkWaits(work.stage, work.sessions, work.channel, paths))
 
     def _asked_for(self, work: Work, attempt: int) -> int:
         """Return the bytes that Ray is asked for: twice as much once a worker died, for that may be why."""
@@ -256,9 +299,11 @@ class _Works:
             for number in self.waiting.pop(id_, ()):
                 heappush(self.ready, number)
 
-    def _returned(self, ref: Any, number: int, work: Work, attempt: int) -> None:
+    def _returned(self, ref: Any, items: Any, number: int, work: Work, attempt: int) -> None:
+        self.queued.pop(items, None)
         try:
-            made = ray.get(ref)
+            ray.get(ref)
+            made = ray.get(list(items)[-1])
         except RayError as error:
             for task in work.tasks:
                 temporary_name(task.output, f"{self.token}-{attempt}").unlink(missing_ok=True)
@@ -519,7 +564,12 @@ class _PassRun:
             self.works.watch(finished, lambda ref, number=number: self._finished(ref, member, number))  # type: ignore[misc]
 
     def _begun(self, ref: Any, member: _Member) -> None:
-        member.node = self._returned(ref, member) or ""
+        if begun := self._returned(ref, member):
+            member.node, name = begun
+            lanes = [lane for number in member.unfinished for lane in self.each.groups[number].lanes]
+            channels = tuple(lane.channel for lane in lanes)
+            stages = tuple(dict.fromkeys(output.stage for lane in lanes for output in lane.outputs))
+            self.sink.emit(FiltersBegun(self.each.session, channels, stages, name))
 
     def _pushed(self, ref: Any, convoy: _Convoy, member: _Member, tile: int) -> None:
         self._returned(ref, member)

@@ -43,6 +43,16 @@ class PassStarted(Event, frozen=True):
     tiles: int
 
 
+class FiltersBegun(Event, frozen=True):
+    """A filter worker has begun with channels of a session: at first, or anew because another died."""
+
+    session: str
+    channels: tuple[int, ...]
+    stages: tuple[str, ...]
+    node: str
+    """The machine that it is on."""
+
+
 class PassProgressed(Event, frozen=True):
     """A tile went through the filters."""
 
@@ -52,12 +62,37 @@ class PassProgressed(Event, frozen=True):
     seconds_of_recording: float
 
 
+class WorkWaits(Event, frozen=True):
+    """A stage of whole sessions, or of channels' objects, cannot be handed out before others have ended."""
+
+    stage: str
+    sessions: tuple[str, ...]
+    channel: int | None
+    outputs: tuple[str, ...]
+    """The files of those others."""
+
+
 class WorkStarted(Event, frozen=True):
-    """A stage of whole sessions, or of channels' objects, is handed out, beside whatever else is under way."""
+    """A stage of whole sessions, or of channels' objects, is handed out, beside whatever else is under way.
+
+    It begins when a node has room for it; if its worker dies, it is handed out again.
+    """
 
     stage: str
     sessions: tuple[str, ...]
     channel: int | None = None
+    memory: int = 0
+    """Bytes that it asks for."""
+
+
+class WorkBegun(Event, frozen=True):
+    """A worker has begun to make what was handed out; of what takes less than a second it is not told."""
+
+    stage: str
+    sessions: tuple[str, ...]
+    channel: int | None
+    node: str
+    """The machine that it is on."""
 
 
 class WorkEnded(Event, frozen=True):
@@ -93,6 +128,15 @@ class TaskFailed(Event, frozen=True):
     hint: str
     log: str
     """File with the whole story; empty where the message says all."""
+
+
+class NodesChanged(Event, frozen=True):
+    """Nodes have joined the run, or left it."""
+
+    nodes: tuple[str, ...]
+    """Those that are there."""
+    leaving: tuple[str, ...]
+    """Those among them that end what they do, and take nothing new."""
 
 
 class Note(Event, frozen=True):

@@ -1,21 +1,25 @@
-"""The runs on this cluster: their jobs as Slurm has them, and how far their days are."""
+"""The runs on this cluster: their jobs as Slurm has them, what is done in each, and how far their days are."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import textwrap
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from cluster import slurm
-from cluster.errors import SlurmRefused
-from cluster.names import part_of
+from cluster.errors import SlurmRefused, SlurmSilent
+from cluster.names import FINISH, WORKERS, part_of
 from cluster.reasons import in_words
 from cluster.slurm import Job
 from raypipe.day import STATE_FOLDER, Day
 from raypipe.events import (
     Event,
+    FiltersBegun,
+    NodesChanged,
     PassProgressed,
     PassStarted,
     RunEnded,
@@ -23,17 +27,34 @@ from raypipe.events import (
     RunStarted,
     TaskDone,
     TaskFailed,
+    WorkBegun,
     WorkEnded,
     WorkStarted,
+    WorkWaits,
 )
 from raypipe.recording import ranges
 from raypipe.records import Record, read_record, run_folders
+from raypipe.underway import under_way
 
 EVENTS = "events.jsonl"
 _ORDER = ("head", "worker", "finish")
 _TIMES = "%i|%T|%V|%S|%e"
+_NARROW = 76
+"""Columns below which what is done in a job stands at the left, and not below the job's state."""
 _decode = msgspec.json.Decoder(
-    PassProgressed | PassStarted | RunEnded | RunRefused | RunStarted | TaskDone | TaskFailed | WorkEnded | WorkStarted
+    FiltersBegun
+    | NodesChanged
+    | PassProgressed
+    | PassStarted
+    | RunEnded
+    | RunRefused
+    | RunStarted
+    | TaskDone
+    | TaskFailed
+    | WorkBegun
+    | WorkEnded
+    | WorkStarted
+    | WorkWaits
 ).decode
 
 
@@ -48,7 +69,15 @@ class Progress:
     outcome: str
     """Empty while it goes on."""
     now: tuple[str, ...]
-    """What is being done."""
+    """How far recordings are filtered."""
+    waiting: int = 0
+    """Tasks that wait for a worker."""
+    doing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By node, what is done there: `sorts channels 3, 9`."""
+    nodes: tuple[str, ...] | None = None
+    """Those that are in the run's Ray; None as long as it is not known."""
+    leaving: tuple[str, ...] = ()
+    """Those among them that end what they do, and take nothing new."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +91,10 @@ class JobRow:
     """In words."""
     since: str
     """Local time: of its submission while it waits, of its end when it is over, else of its beginning."""
+    doing: tuple[str, ...] = ()
+    """What is done in it."""
+    over: bool = False
+    """Whether it has ended."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +107,11 @@ class ClusterRun:
     jobs: tuple[JobRow, ...]
     days: Mapping[str, Progress | None]
     """By title; None for one that has not begun."""
+
+    @property
+    def over(self) -> bool:
+        """Whether all its jobs have ended."""
+        return all(job.over for job in self.jobs)
 
 
 def cluster_runs(days: Sequence[Day]) -> list[ClusterRun]:
@@ -109,13 +147,30 @@ def cluster_runs(days: Sequence[Day]) -> list[ClusterRun]:
     ]
 
 
+def pictures(days: Sequence[Day], seconds: float) -> Iterator[Callable[[int | None], str]]:
+    """Give the runs of `cluster_runs` as text (of a width) every so many seconds, until they are over.
+
+    While Slurm does not answer, that is said below what it said last. Raises `ClusterError` and its kinds.
+    """
+    runs: list[ClusterRun] = []
+    while True:
+        note = ""
+        try:
+            runs = cluster_runs(days)
+        except SlurmSilent as error:
+            note = f"\n{error.message}\n"
+        yield lambda width, runs=runs, note=note: runs_text(runs, width) + note  # type: ignore[misc]
+        if not note and all(run.over for run in runs):
+            return
+        time.sleep(seconds)
+
+
 def progress(events: Iterable[Event]) -> Progress | None:
     """Return how far the run is whose events these are; None if it has not begun."""
     started: RunStarted | None = None
     done = failed = 0
     outcome = ""
-    works: dict[tuple[str, tuple[str, ...], int | None], None] = {}
-    passes: dict[str, str] = {}
+    events = list(events)
     for event in events:
         match event:
             case RunStarted():
@@ -124,16 +179,6 @@ def progress(events: Iterable[Event]) -> Progress | None:
                 done += 1
             case TaskFailed():
                 failed += 1
-            case WorkStarted():
-                works[event.stage, event.sessions, event.channel] = None
-            case WorkEnded():
-                works.pop((event.stage, event.sessions, event.channel), None)
-            case PassStarted():
-                passes[event.session] = f"{event.session}: 0 of {event.tiles} tiles filtered"
-            case PassProgressed():
-                passes[event.session] = f"{event.session}: {event.tiles_done} of {event.tiles} tiles filtered"
-                if event.tiles_done == event.tiles:
-                    del passes[event.session]
             case RunEnded():
                 outcome = event.outcome
             case RunRefused():
@@ -142,13 +187,21 @@ def progress(events: Iterable[Event]) -> Progress | None:
                 pass
     if started is None:
         return None
-    now = () if outcome else (*passes.values(), *_works_text(works))
-    return Progress(started.run, started.tasks, done, failed, outcome, now)
+    found = under_way(events)
+    tiles = [(session, *tiles) for session, tiles in found.tiles.items()]
+    now = tuple(f"{session}: {done} of {total} tiles filtered" for session, done, total in tiles if done < total)
+    nodes, leaving = (found.nodes.nodes, found.nodes.leaving) if found.nodes else (None, ())
+    return Progress(
+        started.run, started.tasks, done, failed, outcome, now, found.waiting, found.doing(), nodes, leaving
+    )
 
 
-def runs_text(runs: Sequence[ClusterRun]) -> str:
-    """Return runs as text: a line for each day, then one for each job."""
-    return "\n".join(map(_run_text, runs)) or "no runs on this cluster\n"
+def runs_text(runs: Sequence[ClusterRun], width: int | None = None) -> str:
+    """Return runs as text: a line for each day, then for each job one, and more for what is done in it.
+
+    Longer lines than `width` columns, if given, are wrapped.
+    """
+    return "\n".join(_run_text(run, width) for run in runs) or "no runs on this cluster\n"
 
 
 def runs_json(runs: Sequence[ClusterRun]) -> str:
@@ -189,27 +242,66 @@ def read_events(path: Path) -> list[Event]:
     return events
 
 
-def job_rows(jobs: Sequence[Job], times: Mapping[str, str]) -> list[JobRow]:
+def job_rows(jobs: Sequence[Job], times: Mapping[str, str], days: Iterable[Progress | None] = ()) -> list[JobRow]:
     """Return a row for each job of a run, the head's first; elements of an array that wait alike share one, after the others.
 
-    `times` tells by a job's id since when it is as it is.
+    `times` tells by a job's id since when it is as it is, `days` what is done on which node.
     """
-    alike: dict[tuple[str, str, str, str, str], list[int]] = {}
+    begun = [day for day in days if day]
+    alike: dict[JobRow, list[int]] = {}
     roles = {job.id: part_of(job.name, job.number).role for job in jobs}
     for job in sorted(jobs, key=lambda job: (_ORDER.index(roles[job.id]), job.waits, job.number)):
         array, _, element = job.id.partition("_")
         together = array if job.waits else job.id
-        row = (roles[job.id], together, job.nodes, in_words(job.state, job.reason), times.get(job.id, ""))
+        state, doing = in_words(job.state, job.reason), _doing(job, roles[job.id], begun)
+        row = JobRow(roles[job.id], together, job.nodes, state, times.get(job.id, ""), doing, job.over)
         alike.setdefault(row, []).extend([int(element)] if job.waits and element else [])
-    return [
-        JobRow(role, f"{id_}_{ranges(elements)}" if elements else id_, node, state, since)
-        for (role, id_, node, state, since), elements in alike.items()
-    ]
+    return [replace(row, id=f"{row.id}_{ranges(elements)}") if elements else row for row, elements in alike.items()]
+
+
+def nodes_of(text: str) -> list[str]:
+    """Return the names of Slurm's `node[1-2,10],other`."""
+    names: list[str] = []
+    for start, several, end in re.findall(r"([^,\[\]]+)(?:\[([^\]]*)\])?([^,\[\]]*)", text):
+        for part in several.split(",") if several else [""]:
+            first, _, last = part.partition("-")
+            numbers = range(int(first), int(last or first) + 1) if first else ()
+            names += [f"{start}{number:0{len(first)}}{end}" for number in numbers] or [f"{start}{end}"]
+    return names
+
+
+def _doing(job: Job, role: str, days: Sequence[Progress]) -> tuple[str, ...]:
+    """Say what is done in a job, on each of its nodes; of one that does not run, or of which nothing is known, nothing."""
+    if job.state != "RUNNING" or role == FINISH or not days:
+        return ()
+    doing: dict[str, list[str]] = {}
+    for day in days:
+        for node, told in day.doing.items():
+            doing.setdefault(_short(node), []).extend(told)
+    known = [day for day in days if day.nodes is not None and not day.outcome]
+    there = {_short(node) for day in known for node in day.nodes or ()}
+    leaving = {_short(node) for day in known for node in day.leaving}
+    said: list[str] = []
+    several = len(names := nodes_of(job.nodes)) > 1
+    for place, name in enumerate(names):
+        node = _short(name)
+        sentences = list(doing.get(node, ()))
+        if node in leaving:
+            sentences = [f"drains: {sentence}" for sentence in sentences] or ["drains"]
+        elif not sentences and (role == WORKERS or place):  # the driver is on the head's
+            sentences = ["idle" if node in there else "joins"] if known else []
+        said += [f"{name}: {sentence}" if several else sentence for sentence in sentences]
+    return tuple(said)
+
+
+def _short(node: str) -> str:
+    """Return a node's name without its domain: Slurm's name and the machine's own may differ by that."""
+    return node.partition(".")[0]
 
 
 def _run(head: int, jobs: Sequence[Job], times: Mapping[str, str], known: tuple[Path, Record] | None) -> ClusterRun:
-    rows = tuple(job_rows(jobs, times))
     if known is None:
+        rows = tuple(job_rows(jobs, times))
         name = next((part_of(job.name, job.number).run for job in jobs), "")
         return ClusterRun(name, head, None, rows, {})
     folder, record = known
@@ -217,14 +309,15 @@ def _run(head: int, jobs: Sequence[Job], times: Mapping[str, str], known: tuple[
         f"{output.parent.name}/{output.name}": _progress_since(output, record.submitted)
         for output in map(Path, record.days)
     }
-    return ClusterRun(record.name, head, folder, rows, days)
+    return ClusterRun(record.name, head, folder, tuple(job_rows(jobs, times, days.values())), days)
 
 
-def _run_text(run: ClusterRun) -> str:
+def _run_text(run: ClusterRun, width: int | None) -> str:
     lines = [f"{run.name} {run.head}" + (f"  {run.folder}" if run.folder else "")]
+    shown = {_short(node) for job in run.jobs if job.doing for node in nodes_of(job.node)}
     for title, found in run.days.items():
         lines.append(f"  {title}: {_progress_text(found)}")
-        lines += [f"    {each}" for each in (found.now if found else ())]
+        lines += [f"    {each}" for each in (_now(found, shown) if found else ())]
     widths = [max((len(getattr(job, name)) for job in run.jobs), default=0) for name in ("id", "node")]
     for job in run.jobs:
         since = _when(job.since)
@@ -232,9 +325,31 @@ def _run_text(run: ClusterRun) -> str:
             f"  {job.role:6}  {job.id:{widths[0]}}  {job.node:{widths[1]}}  {job.state}"
             + (f", {since}" if since else "")
         )
+        indent = 4 if width and width < _NARROW else 14 + sum(widths)
+        lines += [" " * indent + each for each in job.doing]
     if not run.jobs:
         lines.append("  its jobs are over, and Slurm has forgotten them")
-    return "\n".join(lines) + "\n"
+    return "".join(f"{_wrapped(line, width)}\n" for line in lines)
+
+
+def _now(found: Progress, shown: Collection[str]) -> list[str]:
+    """Say how a day goes on, beside what is said of the nodes that are `shown`."""
+    waiting = f"{found.waiting} task{'s wait' if found.waiting != 1 else ' waits'} for a worker"
+    elsewhere = [(node, said) for node, said in found.doing.items() if _short(node) not in shown]
+    return [
+        *found.now,
+        *([waiting] if found.waiting else []),
+        *(f"on {node}: {sentence}" for node, said in elsewhere for sentence in said),
+    ]
+
+
+def _wrapped(line: str, width: int | None) -> str:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    if not width or len(line) <= width or len(indent) > width // 2:
+        return line
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
 
 
 def _progress_text(found: Progress | None) -> str:
@@ -242,19 +357,6 @@ def _progress_text(found: Progress | None) -> str:
         return "not begun"
     failed = f", {found.failed} failed" if found.failed else ""
     return f"{found.done} of {found.total} outputs made{failed}" + (f"; {found.outcome}" if found.outcome else "")
-
-
-def _works_text(works: Iterable[tuple[str, tuple[str, ...], int | None]]) -> list[str]:
-    """Say what is being worked on, channels of one stage in one line."""
-    channels: dict[tuple[str, tuple[str, ...]], list[int]] = {}
-    for stage, sessions, channel in works:
-        channels.setdefault((stage, sessions), []).extend([] if channel is None else [channel])
-    return [
-        f"{stage}: channel{'s' if len(numbers) > 1 else ''} {ranges(numbers)}"
-        if numbers
-        else f"{stage}: {', '.join(sessions)}"
-        for (stage, sessions), numbers in channels.items()
-    ]
 
 
 def _when(since: str) -> str:

@@ -8,6 +8,7 @@ from raypipe.day import Day, find_day
 from raypipe.events import TaskDone, TaskFailed, task_name
 from raypipe.jobs import EVENTS, read_events, running_folders
 from raypipe.records import read_record, run_folders
+from raypipe.underway import under_way
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,19 @@ class Log:
     @property
     def job(self) -> str:
         """The id of the job; empty for a task."""
-        return self.name.rpartition(".")[2] if "-slurm." in self.name else ""
+        return self.name.rpartition(".")[2] if "-slurm." in self.name or "-ray." in self.name else ""
 
 
 def logs_of(day: Day) -> list[Log]:
     """List what was written about the day's tasks and by the jobs that did them, oldest first."""
     found: list[Log] = []
-    for run in sorted((day.state / "runs").glob("*")):
+    runs = sorted((day.state / "runs").glob("*"))
+    for run in runs:
         found += _told(run)
         found += [Log(path.stem, path) for path in sorted(run.glob("*.log"))]
+    for run in runs[-1:]:  # what an earlier one has not ended was lost with it
+        stands = under_way(read_events(run / EVENTS)).tasks(day.output)
+        found += [Log(name, run / EVENTS, line) for name, line in stands.items()]
     for folder in run_folders(day):
         found += job_logs(folder.resolve())
     return found
@@ -54,8 +59,8 @@ def logs_of_all(path: Path | None, output: Path | None = None) -> list[Log]:
 
 
 def job_logs(folder: Path) -> list[Log]:
-    """List what the jobs of a run's folder wrote, except those that wrote nothing."""
-    paths = sorted(path for end in ("out", "err") for path in folder.glob(f"*-slurm.*.{end}"))
+    """List what the jobs of a run's folder wrote, except those that wrote nothing, and what was kept of their Ray's logs."""
+    paths = sorted(path for name in ("*-slurm.*.out", "*-slurm.*.err", "*-ray.*.log") for path in folder.glob(name))
     return [Log(path.stem, path) for path in paths if path.stat().st_size]
 
 

@@ -1,7 +1,7 @@
 """Shows a run: bars on a terminal, plain lines elsewhere, JSON lines on request. Each is a listener to events."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,24 @@ def simple_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(text, total=None)
         yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+def redrawn(pictures: Iterable[Callable[[int | None], str]]) -> None:
+    """Draw text again and again in its place on a terminal; elsewhere print what changes. Each is told the width."""
+    from rich.live import Live
+    from rich.text import Text
+
+    if not sys.stdout.isatty():
+        last = ""
+        for picture in pictures:
+            if (text := picture(None)) != last:
+                sys.stdout.write(text if not last else f"\n{text}")
+                sys.stdout.flush()
+                last = text
+        return
+    with Live(auto_refresh=False) as live:
+        for picture in pictures:
+            live.update(Text(picture(live.console.width).rstrip()), refresh=True)
 
 
 def as_json(event: Event) -> None:

@@ -161,8 +161,8 @@ class Place(Protocol):
     def largest_task(self, budget: Budget) -> int:
         """Return the bytes that one task may ask for at most."""
 
-    def look(self, open_works: "Iterable[Work]", filter_actors: int, budget: Budget) -> Sequence[str]:
-        """See what is still to be done, and say what was made of that."""
+    def look(self, open_works: "Iterable[Work]", filter_actors: int, budget: Budget) -> Sequence[str | Event]:
+        """See what is still to be done, and say what was made of that, and what else happened there."""
 
 
 class ThisMachine:
@@ -336,10 +336,14 @@ class _Together:
         return self.place.largest_task(budget)
 
     def look(self, open_works: "Iterable[Work]", filter_actors: int, budget: Budget) -> None:
-        """Let the place follow what is to be done of all days; the first of them tells what it did."""
-        for text in self.place.look(open_works, filter_actors, budget):
-            run = self._at_work()[0]
-            run.emit(Note(run.plan.day.title, text))
+        """Let the place follow what is to be done of all days; the first of them tells what it did, all what happened there."""
+        runs = self._at_work()
+        for said in self.place.look(open_works, filter_actors, budget):
+            if isinstance(said, Event):
+                for run in runs:
+                    run.emit(said)
+            else:
+                runs[0].emit(Note(runs[0].plan.day.title, said))
 
     def is_last(self, run: "_Run") -> bool:
         """Whether a run is the only one at work."""

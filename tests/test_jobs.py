@@ -1,5 +1,6 @@
 """Runs on a cluster as they are shown, and the logs of their tasks."""
 
+import itertools
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ from cluster.slurm import Job
 from raypipe.day import Day
 from raypipe.events import (
     Event,
+    FiltersBegun,
+    NodesChanged,
     Note,
     PassProgressed,
     PassStarted,
@@ -19,6 +22,7 @@ from raypipe.events import (
     RunStarted,
     TaskDone,
     TaskFailed,
+    WorkBegun,
     WorkEnded,
     WorkStarted,
     task_name,
@@ -28,6 +32,7 @@ from raypipe.jobs import (
     JobRow,
     Progress,
     job_rows,
+    nodes_of,
     parse_times,
     progress,
     read_events,
@@ -45,13 +50,19 @@ STARTED = RunStarted("picasso/20181105", RUN, 12, 10**6, 10**9)
 EVENTS = [
     STARTED,
     Note("session01", "a gap"),
+    NodesChanged(("node1", "node2", "node3.lab", "node4"), ("node4",)),
     PassStarted("session01", 10, 8),
+    FiltersBegun("session01", (1, 2, 3), ("rpllfp", "rplhighpass"), "node1"),
+    FiltersBegun("session01", (9, 10), ("rpllfp", "rplhighpass"), "node2"),
     WorkStarted("unity", ("session01",)),
+    WorkBegun("unity", ("session01",), None, "node1"),
     TaskDone("unity", "session01", None, "session01/unity_71bf.hkl", 100),
     WorkEnded("unity", ("session01",)),
     PassProgressed("session01", 3, 8, 12.0),
     WorkStarted("edfsplit", ("session01", "sessioneye")),
-    *(WorkStarted("mountain_batch", ("sessioneye", "session01"), channel) for channel in (9, 10, 33)),
+    WorkBegun("edfsplit", ("session01", "sessioneye"), None, "node9"),
+    *(WorkStarted("mountain_batch", ("mountains",), channel, 300_000_000) for channel in (9, 10, 33)),
+    *(WorkBegun("mountain_batch", ("mountains",), channel, "node2") for channel in (9, 33)),
     TaskDone("rpllfp", "session01", 9, "session01/array01/channel009/rpllfp_6eca.hkl", 200, "node2"),
     TaskFailed("rplhighpass", "session01", 10, "no room", "make room", "/log"),
 ]
@@ -100,25 +111,21 @@ def test_how_far_a_run_is() -> None:
         done=2,
         failed=1,
         outcome="",
-        now=(
-            "session01: 3 of 8 tiles filtered",
-            "edfsplit: session01, sessioneye",
-            "mountain_batch: channels 9-10, 33",
-        ),
+        now=("session01: 3 of 8 tiles filtered",),
+        waiting=1,
+        doing={
+            "node1": ("filters 3 channels of session01",),
+            "node2": ("sorts channels 9, 33",),
+            "node9": ("makes edfsplit of session01, sessioneye",),
+        },
+        nodes=("node1", "node2", "node3.lab", "node4"),
+        leaving=("node4",),
     )
     assert progress([*EVENTS, ENDED]) == Progress(RUN, 12, 2, 1, "failed", ())
     assert progress([STARTED, PassStarted("session01", 10, 8)]) == Progress(
         RUN, 12, 0, 0, "", ("session01: 0 of 8 tiles filtered",)
     )
     assert progress([STARTED, PassProgressed("session01", 8, 8, 30.0)]) == Progress(RUN, 12, 0, 0, "", ())
-    one = [
-        STARTED,
-        *(WorkStarted("mountain_batch", (), number) for number in (9, 10)),
-        WorkEnded("mountain_batch", (), 9),
-    ]
-    found = progress(one)
-    assert found is not None
-    assert found.now == ("mountain_batch: channel 10",)
     assert progress([]) is None
 
 
@@ -155,9 +162,51 @@ def test_jobs_in_their_order_and_those_that_wait_alike_in_one_row() -> None:
     ]
 
 
+def test_what_is_done_in_each_job() -> None:
+    def doing(*jobs: Job, days: Sequence[Progress | None]) -> list[tuple[str, ...]]:
+        return [row.doing for row in job_rows(jobs, {}, days)]
+
+    jobs = [
+        job(12, "", "pipe2", "RUNNING", node="node1"),
+        *(job(15 + number, str(number), "pipe2-worker-12", "RUNNING", node=f"node{number}") for number in (2, 3, 4, 5)),
+        job(20, "6", "pipe2-worker-12", "CONFIGURING", node="node2"),
+        job(21, "7", "pipe2-worker-12", "NODE_FAIL", node="node9"),
+        job(14, "", "pipe2-finish-12", "PENDING", "Dependency"),
+    ]
+    busy = progress(EVENTS)
+    nothing: list[tuple[str, ...]] = [(), (), ()]
+    assert doing(*jobs, days=[None, busy]) == [
+        ("filters 3 channels of session01",),
+        ("sorts channels 9, 33",),
+        ("idle",),
+        ("drains",),
+        ("joins",),
+        *nothing,
+    ]
+    assert set(doing(*jobs, days=[progress([*EVENTS, ENDED])])) == {()}
+    assert set(doing(*jobs, days=[None])) == {()}
+    quiet = progress([STARTED, NodesChanged(("node1", "node2"), ("node2",)), WorkStarted("unity", ("session01",))])
+    assert doing(*jobs[:3], days=[quiet]) == [(), ("drains",), ("joins",)], "the head's has the driver"
+    sorts = progress([*EVENTS, NodesChanged(("node1", "node2"), ("node2",))])
+    assert doing(jobs[1], days=[sorts]) == [("drains: sorts channels 9, 33",)]
+    together = job(12, "", "pipe2", "RUNNING", node="node[1-3]")
+    assert doing(together, days=[busy]) == [
+        ("node1: filters 3 channels of session01", "node2: sorts channels 9, 33", "node3: idle")
+    ]
+
+
+def test_names_of_nodes() -> None:
+    assert nodes_of("node1") == ["node1"]
+    assert nodes_of("queue1-dy-c5-[09-11,14],other,a[1-2]b") == [
+        *(f"queue1-dy-c5-{number}" for number in ("09", "10", "11", "14")), "other", "a1b", "a2b",
+    ]  # fmt: skip
+    assert nodes_of("") == []
+
+
 def test_runs_as_text_and_as_json() -> None:
     rows = (
-        JobRow("head", "12", "node1", "runs", "2018-11-05T09:02:00"),
+        JobRow("head", "12", "node1", "runs", "2018-11-05T09:02:00", ("filters 3 channels of session01",)),
+        JobRow("worker", "13_1", "node2", "runs", "2018-11-05T09:02:01", ("sorts channels 9, 33", "makes a thing")),
         JobRow("worker", "13_3-4", "", "waits for nodes to become free", "2018-11-05T09:02:01"),
         JobRow("finish", "14", "", "waits for the job that it depends on", ""),
     )
@@ -167,10 +216,14 @@ def test_runs_as_text_and_as_json() -> None:
         "pipe2 12  /data/run\n"
         "  picasso/20181105: 2 of 12 outputs made, 1 failed\n"
         "    session01: 3 of 8 tiles filtered\n"
-        "    edfsplit: session01, sessioneye\n"
-        "    mountain_batch: channels 9-10, 33\n"
+        "    1 task waits for a worker\n"
+        "    on node9: makes edfsplit of session01, sessioneye\n"
         "  picasso/20181106: not begun\n"
         "  head    12      node1  runs, since 05 Nov 09:02:00\n"
+        "                         filters 3 channels of session01\n"
+        "  worker  13_1    node2  runs, since 05 Nov 09:02:01\n"
+        "                         sorts channels 9, 33\n"
+        "                         makes a thing\n"
         "  worker  13_3-4         waits for nodes to become free, since 05 Nov 09:02:01\n"
         "  finish  14             waits for the job that it depends on\n"
         "\n"
@@ -180,7 +233,23 @@ def test_runs_as_text_and_as_json() -> None:
     found = json.loads(runs_json(runs))
     assert (found[0]["head"], found[0]["jobs"][0]["state"], found[0]["folder"]) == (12, "runs", "/data/run")
     assert (found[0]["days"]["picasso/20181105"]["done"], found[0]["days"]["picasso/20181106"]) == (2, None)
+    assert found[0]["jobs"][1]["doing"] == ["sorts channels 9, 33", "makes a thing"]
+    assert found[0]["days"]["picasso/20181105"]["waiting"] == 1
     assert runs_text([]) == "no runs on this cluster\n"
+    assert runs_text(runs, 200) == runs_text(runs)
+    narrow = runs_text(runs, 40).splitlines()
+    assert narrow[5:14] == [
+        "    on node9: makes edfsplit of",
+        "      session01, sessioneye",
+        "  picasso/20181106: not begun",
+        "  head    12      node1  runs, since 05",
+        "    Nov 09:02:00",
+        "    filters 3 channels of session01",
+        "  worker  13_1    node2  runs, since 05",
+        "    Nov 09:02:01",
+        "    sorts channels 9, 33",
+    ]
+    assert max(map(len, narrow)) <= 40
 
 
 def test_logs_of_a_day(made_up: Day) -> None:
@@ -190,6 +259,12 @@ def test_logs_of_a_day(made_up: Day) -> None:
         "session01-rplhighpass-010",
         "session01-unity",
         "session01-rpllfp-009",
+        *(f"session01-{stage}-{number:03d}" for number in (1, 2, 3) for stage in ("rpllfp", "rplhighpass")),
+        "session01-edfsplit",
+        "sessioneye-edfsplit",
+        "mountains-mountain_batch-009",
+        "mountains-mountain_batch-010",
+        "mountains-mountain_batch-033",
         "pipe2-slurm.node1.12",
         "pipe2-slurm.node1.12",
         "pipe2-worker-slurm.node1.19",
@@ -197,7 +272,11 @@ def test_logs_of_a_day(made_up: Day) -> None:
     ]
     (failed,) = find_logs(logs, "session01-rplhighpass-010")
     assert log_text(failed) == f"== {failed.path} ==\nno room\nmake room\n\nTraceback ...\n"
-    (done,) = find_logs(logs, "rpllfp")
+    (sorts,) = find_logs(logs, "mountain_batch-033")
+    assert log_text(sorts).splitlines()[1:] == ["is being made on node2"]
+    (waits,) = find_logs(logs, "mountain_batch-010")
+    assert log_text(waits).splitlines()[1:] == ["waits for a worker that has 300 MB of memory free"]
+    (done,) = find_logs(logs, "rpllfp-009")
     assert log_text(done).splitlines()[1:] == [
         "done: session01/array01/channel009/rpllfp_6eca.hkl, 200 bytes, on node2"
     ]
@@ -209,8 +288,12 @@ def test_logs_of_a_day(made_up: Day) -> None:
     assert find_logs(logs, "rplsplit") == []
     assert names_text(logs) == (
         "session01-rplhighpass-010\npipe2-slurm.node1.12\npipe2-worker-slurm.node1.19\n"
-        "and a line about each of 3 tasks, such as session01-raycast\n"
+        "and a line about each of 14 tasks, such as mountains-mountain_batch-009\n"
     )
+    kept = made_up.state / "cluster" / "20181105T092959-abcd" / "pipe2-ray.node2.19.log"
+    kept.write_text("== raylet.out ==\nno room\n")
+    assert kept in [log.path for log in find_logs(logs_of(made_up), "19")]
+    assert "pipe2-ray.node2.19\n" in names_text(logs_of(made_up))
 
 
 def test_a_tasks_log_is_called_as_the_run_calls_it(made_up: Day) -> None:
@@ -219,7 +302,7 @@ def test_a_tasks_log_is_called_as_the_run_calls_it(made_up: Day) -> None:
 
 
 def test_log_on_the_command_line(made_up: Day, tmp_path: Path) -> None:
-    shown = call("log", made_up.input, "rplhighpass", path=tmp_path)
+    shown = call("log", made_up.input, "rplhighpass-010", path=tmp_path)
     assert (shown.returncode, shown.stdout.splitlines()[1:]) == (0, ["no room", "make room", "", "Traceback ..."])
     shown = call("log", made_up.input, "12", path=tmp_path)
     assert [line for line in shown.stdout.splitlines() if "==" not in line] == ["head err", "", "head"]
@@ -229,7 +312,8 @@ def test_log_on_the_command_line(made_up: Day, tmp_path: Path) -> None:
     assert (shown.returncode, shown.stdout) == (2, names_text(logs_of(made_up)))
     assert "no logs have 'rplsplit' in their name" in shown.stderr
     shown = call("log", made_up.input, "session01", path=tmp_path)
-    assert (shown.returncode, "4 logs have 'session01'" in shown.stderr) == (2, True)
+    assert (shown.returncode, "11 logs have 'session01'" in shown.stderr) == (2, True)
+    assert "leave one of them out" in call("jobs", "--watch", "--json", path=tmp_path).stderr
     assert "log takes a day and a task" in call("log", made_up.input, "a", "b", path=tmp_path).stderr
 
 
@@ -262,7 +346,13 @@ def test_jobs_of_a_real_slurm(on_slurm: SlurmCluster, made_up: Day, tmp_path: Pa
     (folder / RECORD_FILE).write_bytes(msgspec.json.encode(record))
     on_slurm.wait_job(head, "RUNNING")
     on_slurm.run_on(HEAD, ["scancel", str(other)])
-    on_slurm.wait_job(f"{workers}_1", "RUNNING", seconds=100)
+    at_work = {
+        "node1": on_slurm.job(head)["NodeList"],
+        "node2": on_slurm.wait_job(f"{workers}_1", "RUNNING", seconds=100)["NodeList"],
+    }
+    told = made_up.state / "runs" / RUN / "events.jsonl"
+    for node, name in at_work.items():
+        told.write_bytes(told.read_bytes().replace(f'"{node}"'.encode(), f'"{name}"'.encode()))
 
     said = shown("jobs", made_up.input)
     assert said.returncode == 0, said.stderr
@@ -272,10 +362,12 @@ def test_jobs_of_a_real_slurm(on_slurm: SlurmCluster, made_up: Day, tmp_path: Pa
         f"pipe2 {head}  {folder}",
         "  picasso/20181105: 2 of 12 outputs made, 1 failed",
         "    session01: 3 of 8 tiles filtered",
-        "    edfsplit: session01, sessioneye",
-        "    mountain_batch: channels 9-10, 33",
+        "    1 task waits for a worker",
+        "    on node9: makes edfsplit of session01, sessioneye",
     ]
-    rows = [line.split(maxsplit=2) for line in lines[5:]]
+    does = {line.split()[2]: below.strip() for line, below in itertools.pairwise(lines) if below.startswith(" " * 8)}
+    assert does == {at_work["node1"]: "filters 3 channels of session01", at_work["node2"]: "sorts channels 9, 33"}
+    rows = [line.split(maxsplit=2) for line in lines[5:] if not line.startswith(" " * 8)]
     assert [row[:2] for row in rows] == [
         ["head", str(head)], ["worker", f"{workers}_1"], ["worker", f"{workers}_2-3"], ["finish", str(finish)],
     ]  # fmt: skip
@@ -287,7 +379,8 @@ def test_jobs_of_a_real_slurm(on_slurm: SlurmCluster, made_up: Day, tmp_path: Pa
     assert wait_until(lambda: shown("log", head).stdout.splitlines()[1:], 20, "the head's output") == ["of the head"]
     assert shown("log", "rplhighpass").stdout == shown("log", made_up.input, "rplhighpass").stdout
     on_slurm.run_on(HEAD, ["scancel", str(head), str(workers)])
-    on_slurm.wait_job(finish, "COMPLETED", seconds=100)
-    ended = [line.split(maxsplit=3) for line in shown("jobs", made_up.input).stdout.splitlines()[5:]]
+    watched = shown("jobs", made_up.input, "--watch", "--every", "1").stdout
+    assert on_slurm.job(finish)["JobState"] == "COMPLETED", "it ends with the last job"
+    ended = [line.split(maxsplit=3) for line in watched.split("\n\n")[-1].splitlines()[5:]]
     assert [words[3].partition(",")[0] for words in ended if words[0] == "head"] == ["was cancelled"]
     assert [words[3].partition(",")[0] for words in ended if words[0] == "finish"] == ["done"]

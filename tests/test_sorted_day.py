@@ -333,6 +333,11 @@ def test_a_worker_that_is_killed_while_it_sorts_is_begun_again(
         for event in events
         if isinstance(event, Note)
     )
+    handed_out = [each for each in events if isinstance(each, WorkStarted) and each.stage == "mountain_batch"]
+    more = [each.channel for each in handed_out if each.memory == 2 * asked]
+    assert more
+    for channel in more:
+        assert [each.memory for each in handed_out if each.channel == channel] == [asked, 2 * asked]
     made = datasets(tmp_path / "picasso" / "20181105")
     assert made == {name: digest for name, digest in datasets(processed.folder).items() if name in made}
     assert leftovers(tmp_path) == []

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def submit(slurm: SlurmCluster, days: list[Path], out: Path, workers: str) -> tu
     return run, json.loads((run / "jobs.json").read_text())
 
 
-def events(out: Path, day: Path = DAY) -> list[dict[str, object]]:
+def events(out: Path, day: Path = DAY) -> list[dict[str, Any]]:
     """Return what the lives of the run's driver told of a day, oldest first."""
     logs = sorted((out / day / ".raypipe" / "runs").glob("*/events.jsonl"))
     return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
@@ -78,10 +79,24 @@ def test_days_on_four_nodes_are_the_days_of_one_machine(
     (link,) = (out / OTHER / ".raypipe" / "cluster").iterdir()
     assert link.resolve() == run.resolve()
     made = {day: [each for each in events(out, day) if each["event"] == "TaskDone"] for day in (DAY, OTHER)}
-    assert len({each["node"] for day in made for each in made[day]}) == 3, "the head's and both workers'"
+    nodes = {each["node"] for day in made for each in made[day]}
+    assert len(nodes) == 3, "the head's and both workers'"
     assert len({each["node"] for each in made[OTHER]}) > 1
     filtered = {each["node"] for each in made[DAY] if each["stage"] == "rplhighpass"}
     assert len(filtered) > 1, "filters are spread"
+    told = events(out)
+    assert {node for each in told if each["event"] == "NodesChanged" for node in each["nodes"]} == nodes
+    # What was said to be under way on a node was made there.
+    where = {(each["stage"], each["session"], each["channel"]): each["node"] for each in made[DAY]}
+    begun = [each for each in told if each["event"] == "WorkBegun"]
+    begun = [{**each, "session": name, "channels": [each["channel"]]} for each in begun for name in each["sessions"]]
+    begun += [{**each, "stage": "rplhighpass"} for each in told if each["event"] == "FiltersBegun"]
+    at_work = {each["node"] for each in begun}
+    assert len(at_work) > 1
+    assert at_work <= nodes, "what took less than a second is not told"
+    for each in begun:
+        for channel in each["channels"]:
+            assert where[each["stage"], each["session"], channel] == each["node"], each
 
 
 def test_a_node_that_crashes_costs_what_it_was_doing(
@@ -104,6 +119,7 @@ def test_a_head_that_crashes_goes_on_where_it_was(
     run, jobs = submit(four_nodes, [simulated], out, "2:2")
     wait_until(lambda: has_begun(out, 8), 120, "some tiles")
     head = four_nodes.job(jobs["head"])["NodeList"]
+    token = (run / "token").read_text()
     four_nodes.crash(head)
     done_before = {each["output"] for each in events(out) if each["event"] == "TaskDone"}
     ends_well(four_nodes, run, jobs, out, datasets(processed.folder))
@@ -112,3 +128,6 @@ def test_a_head_that_crashes_goes_on_where_it_was(
     later = [json.loads(line) for life in lives[1:] for line in (life / "events.jsonl").read_text().splitlines()]
     again = {each["output"] for each in later if each["event"] == "TaskDone"} & done_before
     assert again <= {"session01/unity_71bf.hkl", "session01/eyelink_24d5.hkl"}, "what was done is not done twice"
+    kept = [path for path in run.glob("raypipe-ray.*.log") if "== raylet.out ==" in path.read_text()]
+    assert kept, "of workers that lost their head"
+    assert token.strip() not in "".join(path.read_text() for path in kept)

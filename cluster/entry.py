@@ -14,7 +14,7 @@ from types import FrameType
 
 from cluster import node, slurm
 from cluster.errors import ClusterError
-from cluster.names import WORKERS, job_name
+from cluster.names import TAKEN, WORKERS, job_name
 from cluster.share import Share, divide, job_memory
 
 _TERMINATED = 128 + signal.SIGTERM
@@ -80,8 +80,9 @@ def end_workers(run_name: str, head: int, seconds: float = 0.0) -> None:
     What Slurm refuses meanwhile is noted, no more: workers also end by themselves when their head is gone.
     """
     end = time.monotonic() + seconds
+    names = [job_name(run_name, role, head) for role in (WORKERS, TAKEN)]
     try:
-        while workers := [job for job in slurm.jobs(names=[job_name(run_name, WORKERS, head)]) if not job.over]:
+        while workers := [job for job in slurm.jobs(names=names) if not job.over]:
             slurm.cancel([job.id for job in workers if job.waits])
             slurm.cancel([job.id for job in workers if not job.waits and job.state != "COMPLETING"])
             if time.monotonic() >= end:

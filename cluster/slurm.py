@@ -140,6 +140,11 @@ def requeue(job: int) -> None:
     run("scontrol", "requeue", str(job))
 
 
+def write_off(job: int, name: str) -> None:
+    """Give a job another name, and have it end with its node instead of being queued again."""
+    run("scontrol", "update", f"JobId={job}", f"JobName={name}", "Requeue=0")
+
+
 def cancel(ids: Sequence[int | str]) -> None:
     """Cancel jobs; those that ended before are no error."""
     if not ids:

@@ -29,7 +29,7 @@ from raypipe.recording import ranges
 from raypipe.records import Record, read_record, run_folders
 
 EVENTS = "events.jsonl"
-_ORDER = ("head", "worker", "finish")
+_ORDER = ("head", "worker", "taken", "finish")
 _TIMES = "%i|%T|%V|%S|%e"
 _decode = msgspec.json.Decoder(
     PassProgressed | PassStarted | RunEnded | RunStarted | TaskDone | TaskFailed | WorkEnded | WorkStarted

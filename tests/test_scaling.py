@@ -205,7 +205,8 @@ def programs(folder: Path, monkeypatch: pytest.MonkeyPatch, **bodies: str) -> No
 
 
 def worker(name: str) -> dict[str, Any]:
-    return {"NodeID": name, "Alive": True, "Resources": {"CPU": 8.0, "memory": 48.0 * GB}}
+    resources = {"CPU": 8.0, "memory": 48.0 * GB}
+    return {"NodeID": name, "Alive": True, "NodeManagerHostname": f"n{name}", "Resources": resources}
 
 
 def looks(

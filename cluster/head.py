@@ -77,7 +77,9 @@ def _sit_out(watch: SpotWatch) -> bool:
     # Ray's start took seconds: the answer is there where there is one.
     if watch.notice is None:
         return False
-    log.warning("EC2 will %s this node in %.0f s; nothing is begun here", watch.notice.action, watch.notice.seconds_left())
+    log.warning(
+        "EC2 will %s this node in %.0f s; nothing is begun here", watch.notice.action, watch.notice.seconds_left()
+    )
     while watch.notice.seconds_late() < LATE_SECONDS:
         time.sleep(_LOOK_SECONDS)
     return True

@@ -139,7 +139,11 @@ class Scaler:
         lost = {job.nodes for job in jobs if job.name == taken}
         staying = {node for node, host in joined.items() if host.partition(".")[0] not in lost}
         workers = Workers(
-            waiting, len(there) - len(waiting), len(staying), len(self._leaving), tuple(each for each in idle if each in staying)
+            waiting,
+            len(there) - len(waiting),
+            len(staying),
+            len(self._leaving),
+            tuple(each for each in idle if each in staying),
         )
         least, most = self._shape.least, self._shape.most
         wanted = useful_workers(needs, node, least, most, boot_seconds=self._boot_seconds)

@@ -192,6 +192,12 @@ def node(name: str) -> Node:
     return parse_node(run("scontrol", "--oneliner", "show", "node", name))
 
 
+def out_of_service() -> dict[str, str]:
+    """Return why nodes are down or drained, by their names in Slurm's short form."""
+    lines = run("sinfo", "--noheader", "--list-reasons", "--format=%N|%E").splitlines()
+    return {nodes: reason.strip() for nodes, _, reason in (line.partition("|") for line in lines)}
+
+
 def run(program: str, *arguments: str, text: str | None = None) -> str:
     """Run one of Slurm's commands and return what it printed. Raises `SlurmMissing`, `SlurmRefused`, `SlurmSilent`."""
     command = " ".join([program, *arguments])

@@ -97,7 +97,9 @@ class Metadata:
         """Return the notice, None while there is none. Raises `NoAnswer`."""
         for _ in range(2):
             if not self._token:
-                status, body = self._ask("PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": f"{_TOKEN_SECONDS}"})
+                status, body = self._ask(
+                    "PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": f"{_TOKEN_SECONDS}"}
+                )
                 if status != http.HTTPStatus.OK or not body.strip().isascii():
                     raise NoAnswer(f"{self._address} gives no token: {status}")
                 self._token = body.strip().decode()
@@ -130,7 +132,9 @@ def endpoint(environment: Mapping[str, str]) -> str | None:
     version_6 = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "").lower() == "ipv6"
     given = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").rstrip("/")
     if given and not given.startswith(("http://", "https://")):
-        log.warning("AWS_EC2_METADATA_SERVICE_ENDPOINT is %s, which is no address; nobody is asked for spot notices", given)
+        log.warning(
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT is %s, which is no address; nobody is asked for spot notices", given
+        )
         return None
     return given or (_ADDRESS_6 if version_6 else _ADDRESS)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from cluster import slurm
-from cluster.errors import SlurmRefused
+from cluster.errors import ClusterError, SlurmRefused
 from cluster.names import part_of
-from cluster.reasons import in_words
+from cluster.reasons import in_words, node_in_words
 from cluster.slurm import Job
 from raypipe.day import STATE_FOLDER, Day
 from raypipe.events import (
@@ -73,6 +74,8 @@ class ClusterRun:
     jobs: tuple[JobRow, ...]
     days: Mapping[str, Progress | None]
     """By title; None for one that has not begun."""
+    missing: tuple[str, ...] = ()
+    """While a worker waits: nodes that cannot be had, and why."""
 
 
 def cluster_runs(days: Sequence[Day]) -> list[ClusterRun]:
@@ -206,15 +209,22 @@ def job_rows(jobs: Sequence[Job], times: Mapping[str, str]) -> list[JobRow]:
 
 def _run(head: int, jobs: Sequence[Job], times: Mapping[str, str], known: tuple[Path, Record] | None) -> ClusterRun:
     rows = tuple(job_rows(jobs, times))
+    missing = _missing() if any(job.waits and part_of(job.name, job.number).role == "worker" for job in jobs) else ()
     if known is None:
         name = next((part_of(job.name, job.number).run for job in jobs), "")
-        return ClusterRun(name, head, None, rows, {})
+        return ClusterRun(name, head, None, rows, {}, missing)
     folder, record = known
     days = {
         f"{output.parent.name}/{output.name}": _progress_since(output, record.submitted)
         for output in map(Path, record.days)
     }
-    return ClusterRun(record.name, head, folder, rows, days)
+    return ClusterRun(record.name, head, folder, rows, days, missing)
+
+
+def _missing() -> tuple[str, ...]:
+    with suppress(ClusterError):
+        return tuple(f"{nodes}: {node_in_words(reason)}" for nodes, reason in slurm.out_of_service().items())
+    return ()
 
 
 def _run_text(run: ClusterRun) -> str:
@@ -229,6 +239,7 @@ def _run_text(run: ClusterRun) -> str:
             f"  {job.role:6}  {job.id:{widths[0]}}  {job.node:{widths[1]}}  {job.state}"
             + (f", {since}" if since else "")
         )
+    lines += [f"  not there: {each}" for each in run.missing]
     if not run.jobs:
         lines.append("  its jobs are over, and Slurm has forgotten them")
     return "\n".join(lines) + "\n"

@@ -66,7 +66,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its name in the base class)
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
 

@@ -55,7 +55,9 @@ def main(folder: Path) -> None:
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
         busy = {node["NodeID"] for node in nodes}
         said += scaler.look([Need(1, 100 * MB, SECONDS)] * len(pending), nodes, busy)
-    (folder / "seen.json").write_text(json.dumps({"begun": begun, "done": done, "helped": sorted(helped), "said": said}))
+    (folder / "seen.json").write_text(
+        json.dumps({"begun": begun, "done": done, "helped": sorted(helped), "said": said})
+    )
 
 
 if __name__ == "__main__":

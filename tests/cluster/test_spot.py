@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Thread, enumerate as threads
+from threading import Thread
+from threading import enumerate as threads
 
 import pytest
 from hypothesis import given

@@ -74,7 +74,8 @@ class Scaler:
         """Take note of how things stand, and return sentences about what was done since the last time.
 
         `needs` are those of all tasks that are not done, begun or not; `nodes` is what `ray.nodes()` returns; `busy` has
-        the ids of the nodes that run a task or hold the only copy of what is still needed. The head's node is never let go.
+        the ids of the nodes that run a task or an actor. The head's node is never let go; one that holds the only copy of
+        an object is, but Ray keeps it until nobody needs the object.
         """
         now = time.monotonic()
         said = self._collect(now)

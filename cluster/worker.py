@@ -10,7 +10,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
 from threading import Event
@@ -109,10 +110,17 @@ def _leave(ray: RayNode, head: str, job: int, notice: Notice, taken: str) -> Non
     seconds = notice.seconds_left()
     log.warning("EC2 will %s this node in %.0f s; draining", notice.action, seconds)
     own = int(os.environ["SLURM_JOB_ID"])
-    try:
-        if own != job:
+    if own != job:
+        with _only_noted():
             slurm.write_off(own, taken)
+    with _only_noted():
         ray.drain(head, "spot notice", max(1, int(seconds - _LEAVE_SECONDS)))
+
+
+@contextmanager
+def _only_noted() -> Iterator[None]:
+    try:
+        yield
     except ClusterError as error:
         log.warning("%s", error)
 

@@ -11,17 +11,19 @@ PROGRAM = """
 import json, os, socket, sys, time
 from pathlib import Path
 
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from cluster.ray_node import head_options, ray_node, worker_options
 from cluster.run_folder import write_token
 from cluster.share import MB, Share
-from raypipe.attached import Attached, _busy, nodes
-from raypipe.config import Config, Slurm
 
 folder = Path(sys.argv[1])
 os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(write_token(folder)))
+
+import ray  # which reads that
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from raypipe.attached import Attached, _busy, nodes
+from raypipe.config import Config, Slurm
+
 share = Share(1, 400 * MB, 80 * MB)
 with socket.socket() as free:
     free.bind(("127.0.0.1", 0))

@@ -64,7 +64,7 @@ def test_a_head_that_is_taken_away_goes_on_elsewhere(ray_slurm: SlurmCluster, tm
         spot_notice(ray_slurm, head, notices)
         wait_until(lambda: ray_slurm.job(head)["Restarts"] == "1", 60, "the head to be queued again")
         (notices / node).unlink()  # and with it the instance, which is another one now
-        wait_until(lambda: lines(tmp_path / "joined") == 2, 100, "all nodes in the driver's second life")
+        wait_until(lambda: lines(tmp_path / "joined") == 2, 200, "all nodes in the driver's second life")
         (tmp_path / "wait").unlink()
     result = run.result()
     check_a_complete_run(ray_slurm, tmp_path, result, restarts=1)

@@ -14,8 +14,8 @@ from types import FrameType
 
 from cluster import node, slurm
 from cluster.errors import ClusterError
-from cluster.names import WORKERS, job_name
-from cluster.share import Share, divide, job_memory
+from cluster.names import TAKEN, WORKERS, job_name
+from cluster.share import MB, Share, divide, job_memory
 
 _TERMINATED = 128 + signal.SIGTERM
 log = logging.getLogger(__name__)
@@ -70,7 +70,9 @@ def here(*, driver: bool = False) -> Here:
     cpus = node.usable_cpus()
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     memory = min(job_memory(environment, facts, cpus=cpus, mem_total=total), node.usable_memory())
-    share = divide(memory, cpus=cpus, shared_memory=node.shared_memory(), driver=driver)
+    # Another job on this node has an object store, too.
+    of_node = min(1.0, memory / ((facts.memory_mb * MB if facts and facts.memory_mb else 0) or total))
+    share = divide(memory, cpus=cpus, shared_memory=int(of_node * node.shared_memory()), driver=driver)
     return Here(int(environment["SLURM_JOB_ID"]), facts.address if facts else name, share)
 
 
@@ -80,8 +82,9 @@ def end_workers(run_name: str, head: int, seconds: float = 0.0) -> None:
     What Slurm refuses meanwhile is noted, no more: workers also end by themselves when their head is gone.
     """
     end = time.monotonic() + seconds
+    names = [job_name(run_name, role, head) for role in (WORKERS, TAKEN)]
     try:
-        while workers := [job for job in slurm.jobs(names=[job_name(run_name, WORKERS, head)]) if not job.over]:
+        while workers := [job for job in slurm.jobs(names=names) if not job.over]:
             slurm.cancel([job.id for job in workers if job.waits])
             slurm.cancel([job.id for job in workers if not job.waits and job.state != "COMPLETING"])
             if time.monotonic() >= end:

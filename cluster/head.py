@@ -1,6 +1,7 @@
 """The job of the head: Ray's head on its node, then the driver, then the end of all workers, with the driver's exit code.
 
-A driver that ran out of time (exit code 75) goes on in the job's next life, with the same workers.
+A driver that ran out of time (exit code 75) goes on in the job's next life, with the same workers; so does one whose node
+EC2 is about to take away.
 
 python -P -m cluster.head --run FOLDER --name NAME -- DRIVER...
 """
@@ -10,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from cluster.ray_logs import log_name
 from cluster.ray_node import RayNode, address_here, head_options, ray_node, temp_folder
 from cluster.run_folder import forget, write_address, write_token
 from cluster.share import port_of, spill_folder
+from cluster.spot import LATE_SECONDS, SpotWatch
 
 _ELSEWHERE = "192.0.2.1"
 """Of nobody (RFC 5737): the way there is the way out."""
@@ -48,15 +51,18 @@ def main(words: Sequence[str]) -> int:
     port = port_of(node.job)
     start = head_options(node.share, address=address, port=port)
     folder, spill = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
+    watch = SpotWatch()
     try:
         write_token(arguments.run)
         with (
             ray_node(start, folder, spill, kept=arguments.run / log_name(arguments.name, os.environ)) as ray,
             _workers(arguments.run, arguments.name, node.job, arguments.nodes - 1),
         ):
+            doomed = _sit_out(watch)
             write_address(arguments.run, f"{address}:{port}")
             log.info("head at %s:%d, %s", address, port, node.share)
-            code = _drive(driver, f"{address}:{port}", ray, job_name(arguments.name, WORKERS, node.job))
+            workers = job_name(arguments.name, WORKERS, node.job)
+            code = _drive(driver, f"{address}:{port}", ray, workers, None if doomed else watch)
             if code == OUT_OF_TIME:
                 raise _Again
             return code
@@ -67,6 +73,19 @@ def main(words: Sequence[str]) -> int:
         return OUT_OF_TIME
     finally:
         forget(arguments.run)
+
+
+def _sit_out(watch: SpotWatch) -> bool:
+    """Begin nothing on a node that is about to be taken away; return whether it was to be, and is still there."""
+    # Ray's start took seconds: the answer is there where there is one.
+    if watch.notice is None:
+        return False
+    log.warning(
+        "EC2 will %s this node in %.0f s; nothing is begun here", watch.notice.action, watch.notice.seconds_left()
+    )
+    while watch.notice.seconds_late() < LATE_SECONDS:
+        time.sleep(_LOOK_SECONDS)
+    return True
 
 
 @contextmanager
@@ -111,8 +130,8 @@ def _end_step(steps: subprocess.Popen[bytes], job: int) -> None:
         steps.wait()
 
 
-def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> int:
-    """Run the driver to its end; lift the holds of workers whose nodes died meanwhile."""
+def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str, watch: SpotWatch | None) -> int:
+    """Run the driver to its end; lift the holds of workers whose nodes died meanwhile, and pass a spot notice on."""
     try:
         driver = subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": address})
     except OSError as error:
@@ -126,6 +145,7 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> 
         while True:
             try:
                 code = driver.wait(timeout=_LOOK_SECONDS)
+                code = OUT_OF_TIME if code == -signal.SIGUSR1 else code  # told to go before it could listen
                 ray.failed = code not in _EXPECTED
                 return code if code >= 0 else 128 - code
             except subprocess.TimeoutExpired:
@@ -136,6 +156,10 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> 
                     f"Ray's head ended under the driver (exit code {lost})",
                     hint="memory of the head's node is the usual cause: give `head_memory_mb`; then submit again",
                 )
+            if watch and watch.notice:
+                log.warning("EC2 will %s this node in %.0f s", watch.notice.action, watch.notice.seconds_left())
+                driver.send_signal(signal.SIGUSR1)
+                watch = None
             until_look += _LOOK_SECONDS
             if until_look >= _HOLDS_SECONDS:
                 until_look = 0.0

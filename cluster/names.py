@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-WORKERS, FINISH = "worker", "finish"
-_ROLES = (WORKERS, FINISH)
+WORKERS, TAKEN, FINISH = "worker", "taken", "finish"
+"""Taken is a worker whose node is about to be taken away: it stays there to the end, and counts for nothing."""
+_ROLES = (WORKERS, TAKEN, FINISH)
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Part:
     run: str
     """The name of the run, which is its head's."""
     role: str
-    """`head`, `worker` or `finish`."""
+    """`head`, `worker`, `taken` or `finish`."""
     head: int
     """The id of the head's job."""
 

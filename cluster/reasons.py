@@ -1,4 +1,6 @@
-"""Why a job waits or ended, in words, from Slurm's one-word reasons."""
+"""Why a job waits or ended, and why a node cannot be had, in words, from Slurm's one-word reasons and EC2's codes."""
+
+import re
 
 _SENTENCES = {
     "None": "Slurm has not looked at it yet",
@@ -62,6 +64,28 @@ _STATES = {
     "REQUEUE_HOLD": "was queued again, and is held; `scontrol release` lets it go",
     "SUSPENDED": "is suspended",
 }
+
+
+_CODES = {
+    "InsufficientInstanceCapacity": "EC2 has no such instance to give now",
+    "InsufficientHostCapacity": "EC2 has no such host to give now",
+    "InsufficientReservedInstanceCapacity": "the capacity that is reserved is used up",
+    "LimitedInstanceCapacity": "EC2 gave fewer instances than were asked for together",
+    "UnfulfillableCapacity": "EC2 has no such instance to give now",
+    "MaxSpotInstanceCountExceeded": "the account has as many spot instances as it may",
+    "VcpuLimitExceeded": "the account has as many vCPUs as it may",
+    "InstanceLimitExceeded": "the account has as many instances as it may",
+    "SpotMaxPriceTooLow": "the spot price is above the limit of the queue",
+    "Unsupported": "EC2 has no such instances in this zone",
+}
+
+
+def node_in_words(reason: str) -> str:
+    """Say why a node cannot be had, from the reason that Slurm was given; ParallelCluster's names a code of EC2's."""
+    if reason.startswith("ResumeTimeout"):
+        return "did not boot in time"
+    code = re.search(r"\(Code:\s*(\w+)\)", reason)
+    return _CODES.get(code[1], reason) if code else reason
 
 
 def in_words(state: str, reason: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 from cluster import slurm
 from cluster.errors import ClusterError
 from cluster.jobs import JobSettings, Shape, worker_job
-from cluster.names import WORKERS, job_name
+from cluster.names import TAKEN, WORKERS, job_name
 from cluster.ray_node import drain
 from cluster.run_folder import read_address
 from cluster.scaling import BOOT_SECONDS, Need, Workers, next_step, useful_workers, worker_share
@@ -74,12 +74,13 @@ class Scaler:
         """Take note of how things stand, and return sentences about what was done since the last time.
 
         `needs` are those of all tasks that are not done, begun or not; `nodes` is what `ray.nodes()` returns; `busy` has
-        the ids of the nodes that run a task or hold the only copy of what is still needed. The head's node is never let go.
+        the ids of the nodes that run a task or an actor. The head's node is never let go; one that holds the only copy of
+        an object is, but Ray keeps it until nobody needs the object.
         """
         now = time.monotonic()
         said = self._collect(now)
-        alive = {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
-        workers = {name: resources for name, resources in alive.items() if _HEAD_MARK not in resources}
+        alive = {node["NodeID"]: node for node in nodes if node["Alive"]}
+        workers = {name: node for name, node in alive.items() if _HEAD_MARK not in node["Resources"]}
         self._leaving &= workers.keys()
         joined = workers.keys() - self._leaving
         self._idle_since = {name: self._idle_since.get(name, now) for name in joined - set(busy)}
@@ -87,14 +88,15 @@ class Scaler:
             # Slurm gives what is asked for.
             self._next_ask, self._wait = 0.0, self._period
             self._known |= joined
-            self._node = _smallest(workers[name] for name in joined)
+            self._node = _smallest(workers[name]["Resources"] for name in joined)
         if now >= self._next_look and (self._thread is None or not self._thread.is_alive()):
             self._next_look = now + self._period
             since = sorted((when, name) for name, when in self._idle_since.items() if now - when >= self._idle_seconds)
             idle = tuple(name for _, name in since)
             may_ask = now >= self._next_ask
+            hosts = {name: workers[name]["NodeManagerHostname"] for name in joined}
             self._thread = Thread(
-                target=self._step, args=(tuple(needs), len(joined), idle, may_ask), name="scaler", daemon=True
+                target=self._step, args=(tuple(needs), hosts, idle, may_ask), name="scaler", daemon=True
             )
             self._thread.start()
         return said
@@ -113,7 +115,7 @@ class Scaler:
                 self._next_ask = now + self._wait
                 self._wait = min(2 * self._wait, _LONGEST_WAIT_SECONDS)
 
-    def _step(self, needs: Sequence[Need], joined: int, idle: tuple[str, ...], may_ask: bool) -> None:
+    def _step(self, needs: Sequence[Need], joined: Mapping[str, str], idle: Sequence[str], may_ask: bool) -> None:
         done = _Done()
         try:
             self._talk(done, needs, joined, idle, may_ask)
@@ -125,13 +127,25 @@ class Scaler:
         finally:
             self._done.put(done)
 
-    def _talk(self, done: _Done, needs: Sequence[Need], joined: int, idle: tuple[str, ...], may_ask: bool) -> None:
+    def _talk(
+        self, done: _Done, needs: Sequence[Need], joined: Mapping[str, str], idle: Sequence[str], may_ask: bool
+    ) -> None:
         node = self._node or worker_share(self._settings, slurm.partition(self._settings.partition))
         self._node = self._node or node
-        jobs = slurm.jobs(names=[job_name(self._settings.name, WORKERS, self._head_job)])
-        there = [job for job in jobs if not job.over and job.state != "COMPLETING"]
+        name, taken = (job_name(self._settings.name, role, self._head_job) for role in (WORKERS, TAKEN))
+        jobs = [job for job in slurm.jobs(names=[name, taken]) if not job.over and job.state != "COMPLETING"]
+        there = [job for job in jobs if job.name == name]
         waiting = tuple(job.id for job in there if job.waits)
-        workers = Workers(waiting, len(there) - len(waiting), joined, len(self._leaving), idle)
+        # Nodes that are taken away drain themselves, and their jobs count no more.
+        lost = {job.nodes for job in jobs if job.name == taken}
+        staying = {node for node, host in joined.items() if host.partition(".")[0] not in lost}
+        workers = Workers(
+            waiting,
+            len(there) - len(waiting),
+            len(staying),
+            len(self._leaving),
+            tuple(each for each in idle if each in staying),
+        )
         least, most = self._shape.least, self._shape.most
         wanted = useful_workers(needs, node, least, most, boot_seconds=self._boot_seconds)
         step = next_step(workers, wanted, most)

@@ -140,6 +140,11 @@ def requeue(job: int) -> None:
     run("scontrol", "requeue", str(job))
 
 
+def write_off(job: int, name: str) -> None:
+    """Give a job another name, and have it end with its node instead of being queued again."""
+    run("scontrol", "update", f"JobId={job}", f"JobName={name}", "Requeue=0")
+
+
 def cancel(ids: Sequence[int | str]) -> None:
     """Cancel jobs; those that ended before are no error."""
     if not ids:
@@ -185,6 +190,12 @@ def partition(name: str | None) -> list[NodeSize]:
 def node(name: str) -> Node:
     """Return what Slurm knows of a node."""
     return parse_node(run("scontrol", "--oneliner", "show", "node", name))
+
+
+def out_of_service() -> dict[str, str]:
+    """Return why nodes are down or drained, by their names in Slurm's short form."""
+    lines = run("sinfo", "--noheader", "--list-reasons", "--format=%N|%E").splitlines()
+    return {nodes: reason.strip() for nodes, _, reason in (line.partition("|") for line in lines)}
 
 
 def run(program: str, *arguments: str, text: str | None = None) -> str:

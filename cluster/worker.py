@@ -1,5 +1,8 @@
 """The job of a worker: joins the head when it is there, and ends when it is drained or the run is over.
 
+One whose node EC2 is about to take away is drained at once, and keeps the node from others until it is gone; meanwhile the
+scaler asks for another.
+
 python -P -m cluster.worker --run FOLDER --name NAME --head JOB
 """
 
@@ -7,7 +10,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
 from threading import Event
@@ -15,15 +19,19 @@ from threading import Event
 from cluster import slurm
 from cluster.entry import begin, here, options
 from cluster.errors import ClusterError, NotDrained, RayNotStarted
+from cluster.names import TAKEN, job_name
 from cluster.ray_logs import log_name
 from cluster.ray_node import RayNode, address_here, ray_node, temp_folder, worker_options
 from cluster.run_folder import read_address
 from cluster.share import spill_folder
+from cluster.spot import LATE_SECONDS, Notice, SpotWatch
 
 _LOOK_SECONDS = 1.0
 _HEAD_SECONDS = 15.0
 _TRIES = 5
 _AGAIN_SECONDS = 5.0
+_LEAVE_SECONDS = 15.0
+"""What Ray's end and the last words take."""
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +49,7 @@ def main(words: Sequence[str]) -> int:
     node = here()
     warning = Event()
     signal.signal(signal.SIGUSR1, lambda *_: warning.set())
+    watch = SpotWatch()
     failures = 0
     while (head := _wait_for_head(arguments.run, arguments.head)) is not None:
         folders = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
@@ -51,7 +60,7 @@ def main(words: Sequence[str]) -> int:
             with ray_node(start, *folders, kept=kept) as ray:
                 failures = 0
                 log.info("joined %s as %s, %s", head, address, node.share)
-                _serve(ray, head, arguments.head, warning)
+                _serve(ray, head, arguments.head, warning, watch, job_name(arguments.name, TAKEN, arguments.head))
         except HeadLost:
             log.warning("lost the head at %s", head)
         except RayNotStarted as error:
@@ -63,15 +72,25 @@ def main(words: Sequence[str]) -> int:
             time.sleep(_AGAIN_SECONDS)
         else:
             log.info("drained")
+            if watch.notice and arguments.head != node.job:
+                _keep_node(watch.notice, arguments.head)
             return 0
     log.info("the run is over")
     return 0
 
 
-def _serve(ray: RayNode, head: str, job: int, warning: Event) -> None:
-    """Return when the node is drained. Raises `HeadLost` as soon as the head's job, or its Ray, is no more."""
+def _serve(ray: RayNode, head: str, job: int, warning: Event, watch: SpotWatch, taken: str) -> None:
+    """Return when the node is drained, or has no time left. Raises `HeadLost` as soon as the head's job, or its Ray, is no more."""
     looked = time.monotonic()
+    told = False
     while (code := ray.ended()) is None:
+        if watch.notice:
+            if not told:
+                told = True
+                _leave(ray, head, job, watch.notice, taken)
+            elif watch.notice.seconds_left() < _LEAVE_SECONDS:
+                log.info("no time is left for what still runs here")
+                return
         if warning.is_set():
             warning.clear()
             log.info("told to go; draining")
@@ -88,6 +107,32 @@ def _serve(ray: RayNode, head: str, job: int, warning: Event) -> None:
     if code != 0:
         ray.failed = True
         raise HeadLost
+
+
+def _leave(ray: RayNode, head: str, job: int, notice: Notice, taken: str) -> None:
+    """Drain the node in the time that it has, and count for nothing from now on, so that another is asked for."""
+    seconds = notice.seconds_left()
+    log.warning("EC2 will %s this node in %.0f s; draining", notice.action, seconds)
+    own = int(os.environ["SLURM_JOB_ID"])
+    if own != job:
+        with _only_noted():
+            slurm.write_off(own, taken)
+    with _only_noted():
+        ray.drain(head, "spot notice", max(1, int(seconds - _LEAVE_SECONDS)))
+
+
+@contextmanager
+def _only_noted() -> Iterator[None]:
+    try:
+        yield
+    except ClusterError as error:
+        log.warning("%s", error)
+
+
+def _keep_node(notice: Notice, job: int) -> None:
+    """Hold the node until it is gone: given back, Slurm would begin another job on it, perhaps the one in this one's place."""
+    while notice.seconds_late() < LATE_SECONDS and _head_state(job) is not Head.OVER:
+        time.sleep(_HEAD_SECONDS)
 
 
 def _wait_for_head(run: Path, job: int) -> str | None:

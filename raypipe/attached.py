@@ -53,7 +53,8 @@ class Attached:
         shape = shape_of(config.slurm)
         self.least_workers = shape.least - shape.fixed
         job = os.environ.get("SLURM_JOB_ID", "")
-        elastic = job.isdigit() and not shape.fixed and shape.least < shape.most
+        # Where their number is fixed too: those whose nodes are taken away are replaced.
+        elastic = job.isdigit() and not shape.fixed
         settings = job_settings(config.slurm, config.slurm.name, run)
         self.scaler = Scaler(run, settings, shape, int(job)) if elastic else None
         self.next_look = 0.0

@@ -4,6 +4,7 @@ import re
 import textwrap
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from cluster import slurm
-from cluster.errors import SlurmRefused, SlurmSilent
+from cluster.errors import ClusterError, SlurmRefused, SlurmSilent
 from cluster.names import FINISH, WORKERS, part_of
-from cluster.reasons import in_words
+from cluster.reasons import in_words, node_in_words
 from cluster.slurm import Job
 from raypipe.day import STATE_FOLDER, Day
 from raypipe.events import (
@@ -37,7 +38,7 @@ from raypipe.records import Record, read_record, run_folders
 from raypipe.underway import under_way
 
 EVENTS = "events.jsonl"
-_ORDER = ("head", "worker", "finish")
+_ORDER = ("head", "worker", "taken", "finish")
 _TIMES = "%i|%T|%V|%S|%e"
 _NARROW = 76
 """Columns below which what is done in a job stands at the left, and not below the job's state."""
@@ -107,6 +108,8 @@ class ClusterRun:
     jobs: tuple[JobRow, ...]
     days: Mapping[str, Progress | None]
     """By title; None for one that has not begun."""
+    missing: tuple[str, ...] = ()
+    """While a worker waits: nodes that cannot be had, and why."""
 
     @property
     def over(self) -> bool:
@@ -300,16 +303,23 @@ def _short(node: str) -> str:
 
 
 def _run(head: int, jobs: Sequence[Job], times: Mapping[str, str], known: tuple[Path, Record] | None) -> ClusterRun:
+    missing = _missing() if any(job.waits and part_of(job.name, job.number).role == WORKERS for job in jobs) else ()
     if known is None:
         rows = tuple(job_rows(jobs, times))
         name = next((part_of(job.name, job.number).run for job in jobs), "")
-        return ClusterRun(name, head, None, rows, {})
+        return ClusterRun(name, head, None, rows, {}, missing)
     folder, record = known
     days = {
         f"{output.parent.name}/{output.name}": _progress_since(output, record.submitted)
         for output in map(Path, record.days)
     }
-    return ClusterRun(record.name, head, folder, tuple(job_rows(jobs, times, days.values())), days)
+    return ClusterRun(record.name, head, folder, tuple(job_rows(jobs, times, days.values())), days, missing)
+
+
+def _missing() -> tuple[str, ...]:
+    with suppress(ClusterError):
+        return tuple(f"{nodes}: {node_in_words(reason)}" for nodes, reason in slurm.out_of_service().items())
+    return ()
 
 
 def _run_text(run: ClusterRun, width: int | None) -> str:
@@ -327,6 +337,7 @@ def _run_text(run: ClusterRun, width: int | None) -> str:
         )
         indent = 4 if width and width < _NARROW else 14 + sum(widths)
         lines += [" " * indent + each for each in job.doing]
+    lines += [f"  not there: {each}" for each in run.missing]
     if not run.jobs:
         lines.append("  its jobs are over, and Slurm has forgotten them")
     return "".join(f"{_wrapped(line, width)}\n" for line in lines)

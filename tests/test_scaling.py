@@ -19,6 +19,7 @@ from cluster.scaler import Scaler
 from cluster.scaling import Need, Step, Workers, next_step, part_of_node, too_big, useful_workers, worker_share
 from cluster.share import MB, Share
 from cluster.slurm import NodeSize
+from tests.slurm.harness import wait_until
 
 GB = 1 << 30
 NODE = Share(8, 48 * GB, 12 * GB)
@@ -205,7 +206,8 @@ def programs(folder: Path, monkeypatch: pytest.MonkeyPatch, **bodies: str) -> No
 
 
 def worker(name: str) -> dict[str, Any]:
-    return {"NodeID": name, "Alive": True, "Resources": {"CPU": 8.0, "memory": 48.0 * GB}}
+    resources = {"CPU": 8.0, "memory": 48.0 * GB}
+    return {"NodeID": name, "Alive": True, "NodeManagerHostname": f"n{name}", "Resources": resources}
 
 
 def looks(
@@ -255,6 +257,26 @@ def test_idle_workers_go_once_and_never_one_at_work_or_the_head(
     said = looks(scaler, 1.0, [], nodes, busy="a")
     assert sorted(gone) == [("10.0.0.1:20007", "b"), ("10.0.0.1:20007", "c")]
     assert len(said) == 2
+
+
+def test_a_worker_whose_node_is_taken_away_is_replaced_while_it_is_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = "echo '9|9|1|RUNNING|na|None|raypipe-worker-7'\necho '10|9|2|RUNNING|nb|None|raypipe-taken-7'"
+    programs(tmp_path, monkeypatch, squeue=jobs, sbatch="echo 17")
+    write_address(tmp_path, "10.0.0.1:20007")
+    gone: list[str] = []
+    monkeypatch.setattr("cluster.scaler.drain", lambda _, node, __: gone.append(node))
+    nodes = [HEAD, worker("a"), worker("b") | {"NodeManagerHostname": "nb.of.some.domain"}]
+
+    two, none = (
+        Scaler(tmp_path, JobSettings(), shape, 7, period_seconds=0.05, idle_seconds=0.1)
+        for shape in (Shape(2, 2), Shape(0, 1))
+    )
+    said = wait_until(lambda: looks(two, 0.1, nodes=nodes, busy="ab"), 20, "another to be asked for")
+    assert said[0] == "asked for 1 worker more (job 17): 2 would be useful"
+    assert looks(none, 1.0, [], nodes, busy="a") == []  # it goes without being told
+    assert gone == []
 
 
 def test_no_slurm_is_no_end_of_a_run_and_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

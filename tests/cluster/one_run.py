@@ -1,6 +1,8 @@
 """Submits one run on the Slurm where this is called, waits until it is over, and prints what became of it as JSON.
 
-python -m tests.cluster.one_run FOLDER elastic|fixed NODES DRIVER...
+python -m tests.cluster.one_run FOLDER elastic|fixed|beside NODES DRIVER...
+
+`beside` is an elastic run that leaves its nodes to others, too, and says nothing of memory.
 """
 
 import json
@@ -21,8 +23,12 @@ def settings_of(folder: Path) -> JobSettings:
     )
 
 
+def settings_beside(folder: Path) -> JobSettings:
+    return JobSettings(name="pipe2", logs=folder, walltime="10", python=sys.executable, exclusive=False, cpus=1)
+
+
 def main(folder: Path, how: str, nodes: int, driver: list[str]) -> None:
-    settings = settings_of(folder)
+    settings = settings_beside(folder) if how == "beside" else settings_of(folder)
     run = folder / "run"
     run.mkdir()
     if how == "fixed":

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 MB = 1 << 20
 
 
-def one_run(cluster: SlurmCluster, folder: Path, how: str, *, nodes: int, code: int) -> dict[str, Any]:
-    """Submit a run from the cluster's head and return what became of it."""
-    command: list[str | Path] = [sys.executable, "-m", "tests.cluster.one_run", folder, how, str(nodes)]
+def one_run(cluster: SlurmCluster, folder: Path, how: str, *, nodes: int, code: int, never: int = 0) -> dict[str, Any]:
+    """Submit a run from the cluster's head and return what became of it; beside its nodes, it asks for some that `never` come."""
+    command: list[str | Path] = [sys.executable, "-m", "tests.cluster.one_run", folder, how, str(nodes + never)]
     program: list[str | Path] = [sys.executable, driver.__file__, folder, str(nodes), str(code)]
     done = cluster.run_on(HEAD, [*command, *program], seconds=300, environment={"PYTHONPATH": str(ROOT)})
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -151,14 +151,20 @@ def lines(path: Path) -> int:
 
 
 @contextmanager
-def waiting_run(cluster: SlurmCluster, folder: Path, *, nodes: int) -> Iterator[Future[dict[str, Any]]]:
-    """Have a run whose driver waits until the file `wait` is gone; when the block begins, all its nodes have joined."""
+def waiting_run(
+    cluster: SlurmCluster, folder: Path, *, nodes: int, how: str = "elastic", never: int = 0, joined: bool = True
+) -> Iterator[Future[dict[str, Any]]]:
+    """Have a run whose driver waits until the file `wait` is gone; when the block begins, all its nodes have `joined`, or the driver has begun."""
     (folder / "wait").touch()
     with ThreadPoolExecutor(1) as thread:
-        run = thread.submit(one_run, cluster, folder, "elastic", nodes=nodes, code=7)
+        run = thread.submit(one_run, cluster, folder, how, nodes=nodes, code=7, never=never)
         try:
-            wait_until((folder / "joined").exists, 100, "all nodes to join")
+            wait_until((folder / ("joined" if joined else "begun")).exists, 100, "all nodes to join")
             yield run
+        except BaseException:
+            for job in json.loads((folder / "ids.json").read_text()) if (folder / "ids.json").exists() else ():
+                cluster.run_on(HEAD, ["scancel", str(job)], check=False)  # nobody waits for it any more
+            raise
         finally:
             (folder / "wait").unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.reasons import in_words
+from cluster.reasons import in_words, node_in_words
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,11 @@ def test_in_words(state: str, reason: str, words: str) -> None:
     said = in_words(state, reason)
     assert words in said
     assert said.count("was killed for memory") < 2
+
+
+def test_why_a_node_cannot_be_had() -> None:
+    full = "(Code:InsufficientInstanceCapacity)Failure when resuming nodes"
+    assert node_in_words(full) == "EC2 has no such instance to give now"
+    assert node_in_words("ResumeTimeout reached") == "did not boot in time"
+    for other in ("Not responding", "(Code:NoSuchCode)Failure when resuming nodes", "", "spot notice"):
+        assert node_in_words(other) == other

@@ -17,9 +17,10 @@ from pathlib import Path
 from cluster import slurm
 from cluster.entry import begin, end_workers, here, options
 from cluster.errors import ClusterError, RayNotStarted
+from cluster.holds import Holds
 from cluster.names import WORKERS, job_name
 from cluster.ray_node import RayNode, address_here, head_options, ray_node, temp_folder
-from cluster.run_folder import forget, write_address, write_token
+from cluster.run_folder import forget, say_again, write_address, write_token
 from cluster.share import port_of, spill_folder
 
 _ELSEWHERE = "192.0.2.1"
@@ -58,12 +59,30 @@ def main(words: Sequence[str]) -> int:
                 raise _Again
             return code
     except _Again:
-        log.info("out of time: this job is queued again and goes on where it was")
-        slurm.requeue(node.job)
-        signal.pause()  # for Slurm to end this life
-        return OUT_OF_TIME
-    finally:
+        return _queue_again(arguments.run, arguments.name, node.job)
+    except BaseException:
         forget(arguments.run)
+        raise
+
+
+def _queue_again(run: Path, name: str, job: int) -> int:
+    """Have this job queued again, and wait for Slurm to end this life; where Slurm does not, end the run."""
+    forget(run)
+    try:
+        say_again(run)
+        slurm.requeue(job)
+    except ClusterError as error:
+        forget(run)
+        log.error(  # noqa: TRY400  (the message is the whole truth)
+            "out of time, and this job cannot be queued again (%s). What is done stays done: "
+            "the `raypipe submit` that made this job, given again, goes on where it was",
+            error.message,
+        )
+        end_workers(name, job, _WORKERS_SECONDS)
+        return OUT_OF_TIME
+    log.info("out of time: this job is queued again and goes on where it was")
+    while True:
+        signal.pause()
 
 
 @contextmanager
@@ -118,12 +137,14 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> 
             hint="the same Python as here must be there on compute nodes; give its venv in the settings",
         ) from error
     signal.signal(signal.SIGUSR1, lambda number, _: driver.send_signal(number))
+    holds = Holds()
     try:
         until_look = 0.0
         while True:
             try:
                 code = driver.wait(timeout=_LOOK_SECONDS)
-                return code if code >= 0 else 128 - code
+                # Told of the walltime before it listened, or between two days, it has not ended in order, nor lost anything.
+                return OUT_OF_TIME if code == -signal.SIGUSR1 else code if code >= 0 else 128 - code
             except subprocess.TimeoutExpired:
                 pass
             if (lost := ray.ended()) is not None:
@@ -134,7 +155,7 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> 
             until_look += _LOOK_SECONDS
             if until_look >= _HOLDS_SECONDS:
                 until_look = 0.0
-                _lift_holds(workers)
+                _look_at(workers, holds)
     finally:
         if driver.poll() is None:
             driver.terminate()
@@ -145,12 +166,9 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> 
                 driver.wait()
 
 
-def _lift_holds(workers: str) -> None:
+def _look_at(workers: str, holds: Holds) -> None:
     try:
-        for job in slurm.jobs(names=[workers]):
-            if job.in_hold_after_requeue:
-                log.info("%s was queued again; its hold is lifted", job.id)
-                slurm.lift_hold(job.id)
+        holds.look(slurm.jobs(names=[workers]))
     except ClusterError as error:
         log.warning("holds could not be looked at: %s", error)
 

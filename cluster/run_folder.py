@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-_ADDRESS, _TOKEN = "address", "token"
+_ADDRESS, _TOKEN, _AGAIN = "address", "token", "again"
 
 
 def write_token(run: Path) -> Path:
@@ -38,7 +38,17 @@ def read_address(run: Path) -> str | None:
         return None
 
 
+def say_again(run: Path) -> None:
+    """Say that the head ended in order and has itself queued again, so that nothing is wrong with its node."""
+    (run / _AGAIN).touch()
+
+
+def is_said_again(run: Path) -> bool:
+    """Whether the head, being queued again, said so itself."""
+    return _AGAIN in os.listdir(run)  # noqa: PTH208  (as above)
+
+
 def forget(run: Path) -> None:
-    """Remove both; nothing happens where there are none."""
-    for path in (run / _ADDRESS, run / _TOKEN, *run.glob(f".{_ADDRESS}.*")):
+    """Remove all of it; nothing happens where there is none."""
+    for path in (run / _ADDRESS, run / _TOKEN, run / _AGAIN, *run.glob(f".{_ADDRESS}.*")):
         path.unlink(missing_ok=True)

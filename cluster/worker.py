@@ -7,22 +7,29 @@ import logging
 import os
 import signal
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from enum import Enum, auto
+from math import inf
 from pathlib import Path
 from threading import Event
 
 from cluster import slurm
 from cluster.entry import begin, here, options
 from cluster.errors import ClusterError, NotDrained, RayNotStarted
+from cluster.holds import Holds
 from cluster.ray_node import RayNode, address_here, ray_node, temp_folder, worker_options
-from cluster.run_folder import read_address
+from cluster.run_folder import is_said_again, read_address
 from cluster.share import spill_folder
 
 _LOOK_SECONDS = 1.0
 _HEAD_SECONDS = 15.0
 _TRIES = 5
 _AGAIN_SECONDS = 5.0
+_EARLY_SECONDS = 60.0
+"""Slurm may send a signal so much earlier than it was told to (man sbatch, --signal)."""
+_RESERVE_SECONDS = 15.0
+"""Ray's end, and being queued again."""
 log = logging.getLogger(__name__)
 
 
@@ -33,22 +40,23 @@ class HeadLost(Exception):
 def main(words: Sequence[str]) -> int:
     """Be a node of the run's Ray, until it is drained (0) or there is no head to come (0).
 
-    On SIGUSR1, which Slurm sends some time before the walltime, the node drains itself. Raises `RayNotStarted` if it could
+    On SIGUSR1, which Slurm sends some time before the walltime, the node drains itself; if it is the walltime, the job is
+    queued again, for the run may take longer. Raises `RayNotStarted` if it could
     not join a few times in a row.
     """
     arguments, _ = options(__doc__, words)
     node = here()
     warning = Event()
     signal.signal(signal.SIGUSR1, lambda *_: warning.set())
-    failures = 0
-    while (head := _wait_for_head(arguments.run, arguments.head)) is not None:
+    failures, holds = 0, Holds()
+    while (head := _wait_for_head(arguments.run, arguments.head, holds)) is not None:
         folders = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
         address = address_here(node.address, head.rpartition(":")[0])
         try:
             with ray_node(worker_options(node.share, head=head, address=address), *folders) as ray:
                 failures = 0
                 log.info("joined %s as %s, %s", head, address, node.share)
-                _serve(ray, head, arguments.head, warning)
+                left = _serve(ray, head, arguments, node.job, holds, warning)
         except HeadLost:
             log.warning("lost the head at %s", head)
         except RayNotStarted as error:
@@ -60,42 +68,74 @@ def main(words: Sequence[str]) -> int:
             time.sleep(_AGAIN_SECONDS)
         else:
             log.info("drained")
+            if left <= arguments.warning + _EARLY_SECONDS:
+                _queue_again(node.job)
             return 0
     log.info("the run is over")
     return 0
 
 
-def _serve(ray: RayNode, head: str, job: int, warning: Event) -> None:
-    """Return when the node is drained. Raises `HeadLost` as soon as the head's job, or its Ray, is no more."""
-    looked = time.monotonic()
+def _serve(ray: RayNode, head: str, arguments: Namespace, job: int, holds: Holds, warning: Event) -> float:
+    """Return when the node is drained, and how many seconds this job had left when it was told to go.
+
+    What still runs shortly before the walltime is lost with the node: Ray then knows that the node was told to go, and the
+    driver that it was not the work's fault. Raises `HeadLost` as soon as the head's job, or its Ray, is no more.
+    """
+    looked, left, end = time.monotonic(), inf, inf
     while (code := ray.ended()) is None:
         if warning.is_set():
             warning.clear()
             log.info("told to go; draining")
+            left = _time_left(job)
+            seconds = None if left == inf else max(1, round(left - _RESERVE_SECONDS))
+            end = inf if seconds is None else time.monotonic() + seconds + _LOOK_SECONDS
             try:
-                ray.drain(head, "the job's walltime is near")
+                ray.drain(head, "the job's walltime is near", seconds)
             except NotDrained as error:
                 log.warning("%s", error)
+        if time.monotonic() >= end:
+            log.info("not drained in time")
+            return left
         # Ray itself notices a minute after the head's death.
         if time.monotonic() - looked >= _HEAD_SECONDS:
             looked = time.monotonic()
-            if _head_state(job) is not Head.THERE:
+            if _head_state(arguments.head, arguments.run, holds) is not Head.THERE:
                 raise HeadLost
         time.sleep(_LOOK_SECONDS)
     if code:
         raise HeadLost
+    return left
 
 
-def _wait_for_head(run: Path, job: int) -> str | None:
+def _time_left(job: int) -> float:
+    try:
+        return slurm.time_left(job)
+    except ClusterError as error:
+        log.warning("the walltime is not known: %s", error)
+        return inf
+
+
+def _queue_again(job: int) -> None:
+    """Have this job queued again, so that the run has its workers as long as it lasts, and wait for Slurm to end it."""
+    try:
+        slurm.requeue(job)
+    except ClusterError as error:
+        log.warning("this job is not queued again: %s", error.message)
+        return
+    while True:
+        signal.pause()
+
+
+def _wait_for_head(run: Path, job: int, holds: Holds) -> str | None:
     """Return the head's address when there is one; None when its job is over."""
-    state, looked = _head_state(job), time.monotonic()
+    state, looked = _head_state(job, run, holds), time.monotonic()
     while state is not Head.OVER:
         # One that waits has an address only of its last life.
         if state is Head.THERE and (address := read_address(run)):
             return address
         time.sleep(_LOOK_SECONDS)
         if time.monotonic() - looked >= (_HEAD_SECONDS if state is Head.THERE else _AGAIN_SECONDS):
-            state, looked = _head_state(job), time.monotonic()
+            state, looked = _head_state(job, run, holds), time.monotonic()
     return None
 
 
@@ -107,17 +147,14 @@ class Head(Enum):
     OVER = auto()
 
 
-def _head_state(job: int) -> Head:
+def _head_state(job: int, run: Path, holds: Holds) -> Head:
     """Ask Slurm for the head; the hold after its node died is lifted, since nobody else is there to do so.
 
     Where Slurm does not answer, the head is held to be there.
     """
     try:
         found = [head for head in slurm.jobs([job]) if not head.over]
-        for head in found:
-            if head.in_hold_after_requeue:
-                log.info("the head was queued again; its hold is lifted")
-                slurm.lift_hold(head.id)
+        holds.look(found, in_order=is_said_again(run))
     except ClusterError as error:
         log.warning("nothing is known of the head: %s", error)
         return Head.THERE

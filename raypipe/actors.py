@@ -5,8 +5,10 @@ What can go wrong inside a worker comes back as a value, so that one bad file ne
 worker that dies is the driver's business.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import ray
@@ -82,12 +84,28 @@ class FilterActor:
                 work.abort()
 
 
-def _do_work(work: Work, token: str) -> list[Made]:
-    """Do the work; tell of every one of its tasks what became of it."""
+@dataclass(frozen=True)
+class Ended:
+    """What became of a work, and how many seconds it took."""
+
+    made: list[Made]
+    seconds: float
+
+
+def _do_work(work: Work, token: str, latest: float = inf) -> Ended | None:
+    """Do the work; tell of every one of its tasks what became of it.
+
+    A work that has waited for a free CPU until after `latest` (seconds since the epoch) is not begun: it could not end in
+    time any more.
+    """
+    begun = time.time()
+    if begun >= latest:
+        return None
     try:
-        return work.make(maker_of(work.tasks[0].stage), token)
+        made = work.make(maker_of(work.tasks[0].stage), token)
     except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this work's alone)
-        return [Made.failure(task, error) for task in work.tasks]
+        made = [Made.failure(task, error) for task in work.tasks]
+    return Ended(made, time.time() - begun)
 
 
 def maker_of(stage: Stage) -> Maker:

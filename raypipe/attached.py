@@ -1,33 +1,41 @@
 """The Ray that the jobs of a submission made: joined for as long as its days take, and left as it is."""
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import ray
 from ray._private.state import available_resources_per_node
 
+from cluster import slurm
+from cluster.errors import ClusterError
 from cluster.ray_node import FILTERS
 from cluster.scaler import Scaler
 from cluster.scaling import Need
 from raypipe.config import Config
-from raypipe.errors import Refused, TooLittleMemory
+from raypipe.deadline import TIME_HINT, Life, in_words
+from raypipe.errors import Refused, TooLittleMemory, TooLittleTime
 from raypipe.memory import RAY_SERVICES, Budget, in_gb, make_budget
 from raypipe.plan import Plan
 from raypipe.run import largest_tasks, loads
 from raypipe.submit import job_settings, shape_of
+from raypipe.units import work_seconds
 from raypipe.work import Work
 
 _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 600.0
 _FILTER_SECONDS = 600.0
-_LEAST_SECONDS = 2.0
-_SECONDS_PER_SAMPLE = 0.2 / (60 * 30_000)
+_WALLTIME_SECONDS = 60.0
+_FRUITLESS = "fruitless"
+"""A file in the run's folder: the life before made nothing, although a worker helped."""
 _HANDED_OUT = ("CPU", "memory", FILTERS)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,9 @@ class Attached:
         shape = shape_of(config.slurm)
         self.least_workers = shape.least - shape.fixed
         job = os.environ.get("SLURM_JOB_ID", "")
+        self.run, self.job, self.fewest_nodes = run, int(job) if job.isdigit() else None, min(2, shape.most + 1)
+        self.life = Life(warning=config.slurm.warning_seconds)
+        self.was_fruitless = False
         elastic = job.isdigit() and not shape.fixed and shape.least < shape.most
         settings = job_settings(config.slurm, config.slurm.name, run)
         self.scaler = Scaler(run, settings, shape, int(job)) if elastic else None
@@ -58,6 +69,8 @@ class Attached:
 
         After a while it is content with fewer. Raises `Refused` if there is none.
         """
+        self.was_fruitless = (self.run / _FRUITLESS).exists()
+        (self.run / _FRUITLESS).unlink(missing_ok=True)
         address = os.environ.get("RAY_ADDRESS", "")
         try:
             ray.init(address=address or "auto", configure_logging=False, log_to_driver=False)
@@ -66,12 +79,17 @@ class Attached:
                 f"no Ray could be joined at {address or 'RAY_ADDRESS, which is not set'}: {error}",
                 hint="`raypipe submit` makes the jobs that run this; without Slurm leave --attached out",
             ) from error
+        over = Event()
         try:
+            if self.job is not None:
+                self._ask_walltime(self.job)
+                Thread(target=self._follow_walltime, args=(self.job, over), name="walltime", daemon=True).start()
             end = time.monotonic() + self.patience_seconds
             while len(nodes()) <= self.least_workers and time.monotonic() < end:
                 time.sleep(_LOOK_SECONDS)
             yield
         finally:
+            over.set()
             ray.shutdown()
 
     @contextmanager
@@ -112,15 +130,35 @@ class Attached:
         if not self.scaler or time.monotonic() < self.next_look:
             return ()
         self.next_look = time.monotonic() + _LOOK_SECONDS
-        needs = [Need(0 if work.is_of_session else 1, work.memory, _seconds(work)) for work in open_works]
+        needs = [Need(0 if work.is_of_session else 1, work.memory, work_seconds(work)) for work in open_works]
         needs += [Need(1, 0, _FILTER_SECONDS)] * filter_actors
         return self.scaler.look(needs, ray.nodes(), _busy())  # type: ignore[no-untyped-call]
 
+    def refuse_hopeless(self) -> None:
+        """Raise `TooLittleTime` if a further life of the job would make nothing either: by all that is known of the work
 
-def _seconds(work: Work) -> float:
-    """Return how long a work takes, about: sorting measured 0.1 CPU-seconds a channel and minute, all else less."""
-    samples = max(task.channel.n_samples if task.channel else 0 for task in work.tasks)
-    return _LEAST_SECONDS + samples * _SECONDS_PER_SAMPLE
+        that is left, or because the second life in a row made nothing. One that no worker helped proves nothing.
+        """
+        self.life.refuse_hopeless()
+        if self.life.is_fruitful or len(nodes()) < self.fewest_nodes:
+            return
+        if self.was_fruitless:
+            lasts = in_words(self.life.deadline.end - self.life.deadline.begun)
+            raise TooLittleTime(
+                f"two lives of the job in a row, of {lasts}, ended without a new output", hint=TIME_HINT
+            )
+        (self.run / _FRUITLESS).touch()
+
+    def _ask_walltime(self, job: int) -> None:
+        try:
+            self.life.ends_in(slurm.time_left(job))
+        except ClusterError as error:
+            log.warning("the walltime is not known: %s", error)
+
+    def _follow_walltime(self, job: int, over: Event) -> None:
+        # An administrator, or its owner, may change it.
+        while not over.wait(_WALLTIME_SECONDS):
+            self._ask_walltime(job)
 
 
 def _busy() -> set[str]:

@@ -6,18 +6,22 @@ not is begun again. Only this file, `actors` and `embedded` know of Ray.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
+from itertools import count
 from typing import Any, Protocol
 
 import ray
+from ray.core.generated.common_pb2 import NodeDeathInfo  # type: ignore[attr-defined]
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raypipe.actors import Finished, do_work, filter_actor, reader
 from raypipe.channels import Group, Output, Pass
+from raypipe.deadline import Life
 from raypipe.errors import NotBegun, TooLittleMemory, WorkerLost
 from raypipe.events import Event, Note, PassProgressed, PassStarted, WorkEnded, WorkStarted
 from raypipe.io.publish import temporary_name
@@ -25,16 +29,22 @@ from raypipe.memory import Budget, in_gb
 from raypipe.outcome import Failure, Written, failure
 from raypipe.stages import BY_NAME
 from raypipe.tasks import Task, TaskId
+from raypipe.units import fitting_groups, unit_of_groups, unit_of_work
 from raypipe.work import Made, Work
 
 _POLL_SECONDS = 1.0
 FILTERS = "filters"
 """Ray's resource of filter actors. They count as no CPUs: other work fills the time in which they wait for the disk."""
+_NODE = re.compile(r"node id: ([0-9a-f]{56})", re.IGNORECASE)
+_TOLD_TO_GO = (NodeDeathInfo.EXPECTED_TERMINATION, NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED)
 _SMALLER = ", or set run.tile_seconds lower"
 
 
 class Sink(Protocol):
     """Where the driver puts what came out: the run behind it keeps the ledger and the counts."""
+
+    life: Life
+    """How long all of this may take."""
 
     def written(self, session: str, files: Sequence[Written]) -> set[TaskId]:
         """Publish files that are complete and synced under their temporary names; return those that have theirs now."""
@@ -46,7 +56,7 @@ class Sink(Protocol):
         """Tell what happens."""
 
     def go_on(self) -> None:
-        """Raise KeyboardInterrupt if the run was told to end."""
+        """Raise KeyboardInterrupt if the run was told to end, or its time is up."""
 
     def look(self, open_works: Iterable[Work], filter_actors: int) -> None:
         """See what is still to be done: works not ended, and filter actors that are at work. Never waits."""
@@ -65,6 +75,7 @@ def run_on_ray(
 ) -> None:
     """Do the works as they become possible, beside the passes, which go one after the other.
 
+    What cannot end before `sink.life` does is not begun, and neither made nor failed.
     `largest_task` is the most bytes that a task can be given, `lost` are outputs of passes that could not be planned.
     """
     loop = _Loop(sink)
@@ -76,12 +87,36 @@ def run_on_ray(
     loop.at_each_step = lambda: sink.look(queue.open.values(), len(crew.actors) if crew else 0)
     queue.dispatch()
     if crew:
-        for number, each in enumerate(passes):
-            _PassRun(each, crew, loop, queue, token=f"{token}-{number}", restarts=restarts).run()
+        filters, numbers = crew, count()
+
+        def go_through(some: Pass) -> list[Group]:
+            return _PassRun(some, filters, loop, queue, token=f"{token}-{next(numbers)}", restarts=restarts).run()
+
+        for each in passes:
+            _filter_in_time(each, sink.life, len(filters.actors), go_through)
         crew.end()
         crew = None
     while loop.step():
         pass
+
+
+def _filter_in_time(each: Pass, life: Life, actors: int, run: Callable[[Pass], list[Group]]) -> None:
+    """Go through a recording for as many groups at once as can end in time; `run` returns those that could not."""
+    left = list(each.groups)
+    most = len(left)
+    while left:
+        n_groups = min(most, fitting_groups(life, each, len(left), actors))
+        unit = unit_of_groups(each, max(1, n_groups), actors)
+        if not n_groups or not life.begin(unit):
+            life.begin(unit_of_groups(each, 1, actors))
+            return
+        slow = run(replace(each, groups=tuple(left[:n_groups])))
+        left = slow + left[n_groups:]
+        if slow:
+            life.gave_up(unit_of_groups(each, 1, actors))
+            most = n_groups - 1
+            if not most:
+                return
 
 
 class _Loop:
@@ -139,9 +174,14 @@ class _Works:
         self.lost = set(lost)
         self.total = Counter(work.stage for work in works)
         self.ended = Counter[str]()
+        self.late: list[int] = []
+        """Those that could not end in time if they began."""
 
     def dispatch(self) -> None:
         """Hand out what can begin; what cannot be done any more, because something it needs failed, fails with it."""
+        late, self.late = self.late, []
+        for number in late:  # others like them may have been faster than was thought
+            heappush(self.ready, number)
         while self.ready:  # what fails here may free others
             number = heappop(self.ready)
             work = self.works[number]
@@ -156,9 +196,11 @@ class _Works:
             elif rest.memory > self.largest_task:
                 self._end([Made.failure(task, _too_large(rest.memory, self.largest_task)) for task in rest.tasks])
                 self._tell_end(number)
+            elif not self.sink.life.begin(unit_of_work(rest)):
+                self.late.append(number)
             else:
                 self.sink.emit(WorkStarted(rest.stage, rest.sessions, rest.channel))
-                self._begin(number, rest, attempt=0)
+                self._begin(number, rest, attempt=0, moves=0)
 
     def settle(self, session: str, written: Sequence[Written], failures: Sequence[Failure]) -> None:
         """Have files published and failures noted, and hand out what waited for them."""
@@ -168,13 +210,17 @@ class _Works:
         self._release(ended)
         self.dispatch()
 
-    def _begin(self, number: int, work: Work, *, attempt: int) -> None:
-        token = f"{self.token}-{attempt}"
+    def _begin(self, number: int, work: Work, *, attempt: int, moves: int) -> None:
+        """Hand a work out, whose worker died `attempt` times, and `moves` times with a node that was told to go."""
+        token = self._token(attempt, moves)
         # What is made of whole sessions is little work, and needed early.
         cpus = 0 if work.is_of_session else 1
         options = {"num_cpus": cpus, "memory": self._asked_for(work, attempt), "max_retries": 0}
-        ref = do_work.options(**options).remote(work, token)
-        self.loop.watch(ref, lambda ref: self._returned(ref, number, work, attempt))
+        ref = do_work.options(**options).remote(work, token, self.sink.life.latest(unit_of_work(work)))
+        self.loop.watch(ref, lambda ref: self._returned(ref, number, work, attempt, moves))
+
+    def _token(self, attempt: int, moves: int) -> str:
+        return f"{self.token}-{attempt + moves}"
 
     def _asked_for(self, work: Work, attempt: int) -> int:
         """Return the bytes that Ray is asked for: twice as much once a worker died, for that may be why."""
@@ -189,19 +235,31 @@ class _Works:
             for number in self.waiting.pop(id_, ()):
                 heappush(self.ready, number)
 
-    def _returned(self, ref: Any, number: int, work: Work, attempt: int) -> None:
+    def _returned(self, ref: Any, number: int, work: Work, attempt: int, moves: int) -> None:
+        unit = unit_of_work(work)
         try:
-            made = ray.get(ref)
+            ended = ray.get(ref)
+            if ended is None:  # it waited for a free CPU until it was too late
+                self.sink.life.gave_up(unit)
+                self.late.append(number)
+                return
+            self.sink.life.pace.took(unit.stage, unit.seconds, ended.seconds)
+            made = ended.made
         except RayError as error:
             for task in work.tasks:
-                temporary_name(task.output, f"{self.token}-{attempt}").unlink(missing_ok=True)
+                temporary_name(task.output, self._token(attempt, moves)).unlink(missing_ok=True)
+            if _was_told_to_go(error):
+                text = f"a node was told to go; {work.stage} is begun again elsewhere"
+                self.sink.emit(Note(", ".join(work.sessions), text))
+                self._begin(number, work, attempt=attempt, moves=moves + 1)
+                return
             # Killed for memory twice, it needs more than we know.
             if attempt < (min(1, self.restarts) if isinstance(error, OutOfMemoryError) else self.restarts):
                 before, now = (self._asked_for(work, each) for each in (attempt, attempt + 1))
                 more = f" with {in_gb(now)} of memory" if now > before else ""
                 text = f"a worker died; {work.stage} is begun again{more}"
                 self.sink.emit(Note(", ".join(work.sessions), text))
-                self._begin(number, work, attempt=attempt + 1)
+                self._begin(number, work, attempt=attempt + 1, moves=moves)
                 return
             asked = list(dict.fromkeys(self._asked_for(work, each) for each in range(attempt + 1)))
             made = [
@@ -213,6 +271,7 @@ class _Works:
 
     def _tell_end(self, number: int) -> None:
         work = self.open.pop(number)
+        self.sink.life.settled(unit_of_work(work))
         self.ended[work.stage] += 1
         ended, total = self.ended[work.stage], self.total[work.stage]
         self.sink.emit(WorkEnded(work.stage, work.sessions, work.channel, ended, total))
@@ -292,6 +351,8 @@ class _Member:
     unfinished: list[int]
     token: str
     attempt: int = 0
+    moves: int = 0
+    """How many of the attempts ended with a node that was told to go."""
     dead: bool = False
 
 
@@ -318,8 +379,14 @@ class _PassRun:
         self.token = token
         self.unfinished = len(each.groups)
         self.tiles_done = 0
+        self.members: list[_Member] = []
+        self.life = self.sink.life
+        self.begun = self.measured = self.life.now()
+        self.unit = unit_of_groups(each, len(each.groups), len(crew.actors))
+        self.is_too_slow = False
 
-    def run(self) -> None:
+    def run(self) -> list[Group]:
+        """Go through the recording; return the groups that could not end in time, which is seen early on."""
         channels = sum(len(group.lanes) for group in self.each.groups)
         self.sink.emit(PassStarted(self.each.session, channels, self.n_tiles))
         n_actors = min(len(self.crew.actors), len(self.each.groups))
@@ -331,10 +398,16 @@ class _PassRun:
             ],
             self.crew.budget.tiles_in_flight,
         )
-        while self.unfinished:
+        while self.unfinished and not self.is_too_slow:
             self.loop.step()
+        alive = [member for member in self.members if not member.dead and member.unfinished]
+        for member in alive:
+            member.dead = True
+            member.actor.abort.remote(tuple(member.unfinished))
+        return [self.each.groups[number] for member in alive for number in member.unfinished]
 
     def _set_out(self, members: list[_Member], tiles_in_flight: int) -> None:
+        self.members += members
         convoy = _Convoy(members, tiles_in_flight)
         for member in members:
             groups = {number: self.each.groups[number] for number in member.unfinished}
@@ -382,7 +455,10 @@ class _PassRun:
 
     def _tell_progress(self, tiles_done: int) -> None:
         if tiles_done > self.tiles_done:  # those that begin again are behind
-            self.tiles_done = tiles_done
+            thought = self.unit.seconds * (tiles_done - self.tiles_done) / self.n_tiles
+            self.tiles_done, since, self.measured = tiles_done, self.measured, self.life.now()
+            self.life.pace.took(self.unit.stage, thought, self.measured - since)
+            self.is_too_slow = self.life.is_too_slow(self.begun, tiles_done / self.n_tiles)
             seconds = min(tiles_done * self.tile_samples, self.each.source.n_samples) / self.each.sampling_rate_hz
             self.sink.emit(PassProgressed(self.each.session, tiles_done, self.n_tiles, seconds))
 
@@ -415,17 +491,26 @@ class _PassRun:
         for output in _outputs(self.each.groups[number] for number in member.unfinished):
             temporary_name(output.path, member.token).unlink(missing_ok=True)
         actor = self.crew.replace(member.actor)
-        if member.attempt >= self.restarts:
+        told_to_go = _was_told_to_go(error)
+        if member.attempt - member.moves >= self.restarts and not told_to_go:
             promised = self.crew.budget.filter_actor
             self._give_up(
                 member, _lost(f"the filter worker died {member.attempt + 1} times", [promised], error, _SMALLER)
             )
             return
         channels = sum(len(self.each.groups[number].lanes) for number in member.unfinished)
-        self.sink.emit(Note(self.each.session, f"a filter worker died; its {channels} channels are begun again"))
+        self.sink.emit(
+            Note(
+                self.each.session,
+                f"a filter worker {'had to go' if told_to_go else 'died'}; its {channels} channels are begun again",
+            )
+        )
         attempt = member.attempt + 1
         # One tile at a time: the memory of the tiles was counted for those that go on.
-        self._set_out([_Member(actor, list(member.unfinished), f"{member.token}-{attempt}", attempt)], 1)
+        self._set_out(
+            [_Member(actor, list(member.unfinished), f"{member.token}-{attempt}", attempt, member.moves + told_to_go)],
+            1,
+        )
 
     def _without_reader(self, member: _Member, error: RayActorError) -> None:
         promised = self.crew.budget.reader
@@ -443,6 +528,17 @@ class _PassRun:
         ]
         self.unfinished -= len(member.unfinished)
         self.works.settle(self.each.session, (), failures)
+
+
+def _was_told_to_go(error: RayError) -> bool:
+    """Whether what was lost was lost with a node that somebody ended: drained for its walltime, cancelled, taken away.
+
+    That says nothing about the work.
+    """
+    if isinstance(error, OutOfMemoryError) or not (named := _NODE.search(str(error))):
+        return False
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return any(node["NodeID"] == named[1] and node["DeathReason"] in _TOLD_TO_GO for node in found)
 
 
 def _lost(what: str, asked: Sequence[int], error: RayError, smaller: str = "") -> WorkerLost:

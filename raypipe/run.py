@@ -22,6 +22,7 @@ from raypipe import __version__
 from raypipe.clean import temporary_files
 from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
+from raypipe.deadline import Life
 from raypipe.errors import TooLittleDisk, TooLittleMemory
 from raypipe.events import Event, Listener, Note, Outcome, Phase, RunEnded, RunStarted, TaskDone, TaskFailed, task_name
 from raypipe.history import without
@@ -126,6 +127,9 @@ def budget_of(plan: Plan) -> Budget:
 class Place(Protocol):
     """Where the Ray of a run is."""
 
+    life: Life
+    """How long it is there."""
+
     def budget(self, plan: Plan) -> Budget:
         """Return how the plan would be done there. Raises `TooLittleMemory`."""
 
@@ -138,12 +142,16 @@ class Place(Protocol):
     def look(self, open_works: "Iterable[Work]", filter_actors: int) -> Sequence[str]:
         """See what is still to be done, and say what was made of that."""
 
+    def refuse_hopeless(self) -> None:
+        """Raise `TooLittleTime` if a run that is out of time would be so for ever."""
+
 
 class ThisMachine:
     """A Ray of our own on this machine, begun and ended with the run."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.life = Life()
 
     def budget(self, plan: Plan) -> Budget:
         """Return how this machine would do the plan. Raises `TooLittleMemory`."""
@@ -162,6 +170,9 @@ class ThisMachine:
     def look(self, _open_works: "Iterable[Work]", _filter_actors: int) -> Sequence[str]:
         """A machine does not grow."""
         return ()
+
+    def refuse_hopeless(self) -> None:
+        """A machine stays; whoever ended the run may run it again."""
 
 
 def run_day(
@@ -221,6 +232,7 @@ class _Run:
         """Of what was published: its key as it is in the ledger."""
         self.began = time.monotonic()
         self.interrupt = Interrupt()
+        self.life = place.life
 
     def work(self) -> Report:
         """Do the plan where its place is."""
@@ -238,10 +250,14 @@ class _Run:
                 self._on_ray(budget)
         except KeyboardInterrupt:
             self.report.interrupted = True
-            self.report.out_of_time = self.interrupt.is_out_of_time
         finally:
             _sweep(self.plan.day)
-        return self.ended()
+        self.report.interrupted |= self.life.lacks_time
+        self.report.out_of_time = self.report.interrupted and not self.interrupt.is_asked
+        report = self.ended()
+        if report.out_of_time:
+            self.place.refuse_hopeless()
+        return report
 
     def _on_ray(self, budget: Budget) -> None:
         def prepare() -> tuple[Any, Any, Any]:
@@ -295,6 +311,7 @@ class _Run:
                 self._not_published(session, file, error)
                 continue
             published.add((file.stage, file.path))
+            self.life.is_fruitful = True
             self.keys[file.stage, file.path] = key
             size = sum(each.size for each in file.files)
             self.report.done += 1
@@ -320,8 +337,12 @@ class _Run:
             self.emit(event)
 
     def go_on(self) -> None:
-        """Raise KeyboardInterrupt if the run was told to end."""
+        """Raise KeyboardInterrupt if the run was told to end, or its time is up."""
         self.interrupt.check()
+        if self.interrupt.is_warned:
+            self.life.warn()
+        if self.life.is_over:
+            raise KeyboardInterrupt
 
     def look(self, open_works: "Iterable[Work]", filter_actors: int) -> None:
         """Let the place follow what is to be done."""

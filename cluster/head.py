@@ -129,6 +129,8 @@ def _end_step(steps: subprocess.Popen[bytes], job: int) -> None:
 
 def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> int:
     """Run the driver to its end; lift the holds of workers whose nodes died meanwhile."""
+    # Which the driver inherits until it listens, and whenever it does not: by default it would be the end of it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         driver = subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": address})
     except OSError as error:
@@ -143,8 +145,7 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> 
         while True:
             try:
                 code = driver.wait(timeout=_LOOK_SECONDS)
-                # Told of the walltime before it listened, or between two days, it has not ended in order, nor lost anything.
-                return OUT_OF_TIME if code == -signal.SIGUSR1 else code if code >= 0 else 128 - code
+                return code if code >= 0 else 128 - code
             except subprocess.TimeoutExpired:
                 pass
             if (lost := ray.ended()) is not None:

@@ -1,12 +1,12 @@
 """Submits one run on the Slurm where this is called, waits until it is over, and prints what became of it as JSON.
 
-python -m tests.cluster.one_run FOLDER elastic|fixed NODES DRIVER...
+python -m tests.cluster.one_run FOLDER elastic|once|fixed NODES DRIVER...
 """
 
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from cluster import slurm
@@ -22,7 +22,7 @@ def settings_of(folder: Path) -> JobSettings:
 
 
 def main(folder: Path, how: str, nodes: int, driver: list[str]) -> None:
-    settings = settings_of(folder)
+    settings = replace(settings_of(folder), requeue=how != "once")
     run = folder / "run"
     run.mkdir()
     if how == "fixed":

@@ -20,7 +20,7 @@ from cluster.errors import ClusterError, RayNotStarted
 from cluster.holds import Holds
 from cluster.names import WORKERS, job_name
 from cluster.ray_node import RayNode, address_here, head_options, ray_node, temp_folder
-from cluster.run_folder import forget, say_again, write_address, write_token
+from cluster.run_folder import forget, said_again, say_again, unsay_again, write_address, write_token
 from cluster.share import port_of, spill_folder
 
 _ELSEWHERE = "192.0.2.1"
@@ -47,6 +47,7 @@ def main(words: Sequence[str]) -> int:
     start = head_options(node.share, address=address, port=port)
     folder, spill = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
     try:
+        unsay_again(arguments.run, node.job)
         write_token(arguments.run)
         with (
             ray_node(start, folder, spill) as ray,
@@ -54,7 +55,7 @@ def main(words: Sequence[str]) -> int:
         ):
             write_address(arguments.run, f"{address}:{port}")
             log.info("head at %s:%d, %s", address, port, node.share)
-            code = _drive(driver, f"{address}:{port}", ray, job_name(arguments.name, WORKERS, node.job))
+            code = _drive(driver, f"{address}:{port}", ray, job_name(arguments.name, WORKERS, node.job), arguments.run)
             if code == OUT_OF_TIME:
                 raise _Again
             return code
@@ -69,10 +70,10 @@ def _queue_again(run: Path, name: str, job: int) -> int:
     """Have this job queued again, and wait for Slurm to end this life; where Slurm does not, end the run."""
     forget(run)
     try:
-        say_again(run)
+        say_again(run, job)
         slurm.requeue(job)
     except ClusterError as error:
-        forget(run)
+        unsay_again(run, job)
         log.error(  # noqa: TRY400  (the message is the whole truth)
             "out of time, and this job cannot be queued again (%s). What is done stays done: "
             "the `raypipe submit` that made this job, given again, goes on where it was",
@@ -127,7 +128,7 @@ def _end_step(steps: subprocess.Popen[bytes], job: int) -> None:
         steps.wait()
 
 
-def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> int:
+def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str, run: Path) -> int:
     """Run the driver to its end; lift the holds of workers whose nodes died meanwhile."""
     # Which the driver inherits until it listens, and whenever it does not: by default it would be the end of it.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -156,7 +157,7 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> 
             until_look += _LOOK_SECONDS
             if until_look >= _HOLDS_SECONDS:
                 until_look = 0.0
-                _look_at(workers, holds)
+                _look_at(workers, holds, run)
     finally:
         if driver.poll() is None:
             driver.terminate()
@@ -167,9 +168,9 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str) -> 
                 driver.wait()
 
 
-def _look_at(workers: str, holds: Holds) -> None:
+def _look_at(workers: str, holds: Holds, run: Path) -> None:
     try:
-        holds.look(slurm.jobs(names=[workers]))
+        holds.look(slurm.jobs(names=[workers]), said_again(run))
     except ClusterError as error:
         log.warning("holds could not be looked at: %s", error)
 

@@ -7,7 +7,7 @@ Slurm's minutes are waited for.
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from cluster import slurm
 from cluster.slurm import Job
@@ -28,8 +28,8 @@ class Holds:
         self._until: dict[str, float] = {}
         """When a job that waits may have any node again."""
 
-    def look(self, jobs: Iterable[Job], *, in_order: bool = False) -> None:
-        """See how jobs stand and lift their holds; `in_order`: they had themselves queued again, and lost nothing.
+    def look(self, jobs: Iterable[Job], in_order: Container[int] = ()) -> None:
+        """See how jobs stand and lift their holds; those with an id in `in_order` had themselves queued again.
 
         Raises `ClusterError` and its kinds.
         """
@@ -38,7 +38,7 @@ class Holds:
             if not job.waits:
                 self._nodes[job.id] = job.nodes
                 self._until.pop(job.id, None)
-            elif job.in_hold_after_requeue and in_order:
+            elif job.in_hold_after_requeue and job.number in in_order:
                 self._lift(job)
             elif job.in_hold_after_requeue and (lost := self._nodes.get(job.id)):
                 slurm.exclude(job.id, ",".join(filter(None, (before, lost))))

@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-_ADDRESS, _TOKEN, _AGAIN = "address", "token", "again"
+_ADDRESS, _TOKEN, _AGAIN = "address", "token", "again-"
 
 
 def write_token(run: Path) -> Path:
@@ -38,17 +38,26 @@ def read_address(run: Path) -> str | None:
         return None
 
 
-def say_again(run: Path) -> None:
-    """Say that the head ended in order and has itself queued again, so that nothing is wrong with its node."""
-    (run / _AGAIN).touch()
+def say_again(run: Path, job: int) -> None:
+    """Say that a job ended in order and has itself queued again, so that nothing is wrong with its node."""
+    (run / f"{_AGAIN}{job}").touch()
 
 
-def is_said_again(run: Path) -> bool:
-    """Whether the head, being queued again, said so itself."""
-    return _AGAIN in os.listdir(run)  # noqa: PTH208  (as above)
+def unsay_again(run: Path, job: int) -> None:
+    """Take it back: the job has begun again, or is not queued."""
+    (run / f"{_AGAIN}{job}").unlink(missing_ok=True)
+
+
+def said_again(run: Path) -> frozenset[int]:
+    """Return the ids of the jobs that said so."""
+    try:
+        found = [name.removeprefix(_AGAIN) for name in os.listdir(run) if name.startswith(_AGAIN)]  # noqa: PTH208  (as above)
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(int(number) for number in found if number.isdigit())
 
 
 def forget(run: Path) -> None:
-    """Remove all of it; nothing happens where there is none."""
-    for path in (run / _ADDRESS, run / _TOKEN, run / _AGAIN, *run.glob(f".{_ADDRESS}.*")):
+    """Remove both; nothing happens where there are none."""
+    for path in (run / _ADDRESS, run / _TOKEN, *run.glob(f".{_ADDRESS}.*")):
         path.unlink(missing_ok=True)

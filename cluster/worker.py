@@ -19,7 +19,7 @@ from cluster.entry import begin, here, options
 from cluster.errors import ClusterError, NotDrained, RayNotStarted
 from cluster.holds import Holds
 from cluster.ray_node import RayNode, address_here, ray_node, temp_folder, worker_options
-from cluster.run_folder import is_said_again, read_address
+from cluster.run_folder import read_address, said_again, say_again, unsay_again
 from cluster.share import spill_folder
 
 _LOOK_SECONDS = 1.0
@@ -49,6 +49,7 @@ def main(words: Sequence[str]) -> int:
     warning = Event()
     signal.signal(signal.SIGUSR1, lambda *_: warning.set())
     failures, holds = 0, Holds()
+    unsay_again(arguments.run, node.job)
     while (head := _wait_for_head(arguments.run, arguments.head, holds)) is not None:
         folders = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
         address = address_here(node.address, head.rpartition(":")[0])
@@ -69,7 +70,7 @@ def main(words: Sequence[str]) -> int:
         else:
             log.info("drained")
             if left <= arguments.warning + _EARLY_SECONDS:
-                _queue_again(node.job)
+                _queue_again(arguments.run, node.job)
             return 0
     log.info("the run is over")
     return 0
@@ -115,11 +116,13 @@ def _time_left(job: int) -> float:
         return inf
 
 
-def _queue_again(job: int) -> None:
+def _queue_again(run: Path, job: int) -> None:
     """Have this job queued again, so that the run has its workers as long as it lasts, and wait for Slurm to end it."""
     try:
+        say_again(run, job)
         slurm.requeue(job)
     except ClusterError as error:
+        unsay_again(run, job)
         log.warning("this job is not queued again: %s", error.message)
         return
     while True:
@@ -154,7 +157,7 @@ def _head_state(job: int, run: Path, holds: Holds) -> Head:
     """
     try:
         found = [head for head in slurm.jobs([job]) if not head.over]
-        holds.look(found, in_order=is_said_again(run))
+        holds.look(found, said_again(run))
     except ClusterError as error:
         log.warning("nothing is known of the head: %s", error)
         return Head.THERE

@@ -82,5 +82,5 @@ def test_where_the_node_is_not_known_slurm_is_left_to_wait(asked: Asked) -> None
 def test_a_job_that_had_itself_queued_again_may_have_its_node(asked: Asked) -> None:
     holds = Holds()
     holds.look([job("RUNNING", "n1")])
-    holds.look([held()], in_order=True)
+    holds.look([held()], in_order={7})
     assert asked() == ["JobId=7_1 StartTime=now"]

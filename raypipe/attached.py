@@ -55,7 +55,11 @@ class Attached:
         shape = shape_of(config.slurm)
         self.least_workers = shape.least - shape.fixed
         job = os.environ.get("SLURM_JOB_ID", "")
-        self.run, self.job, self.fewest_nodes = run, int(job) if job.isdigit() else None, min(2, shape.most + 1)
+        self.run, self.job, self.fewest_nodes = (
+            run,
+            int(job) if job.isdigit() else None,
+            min(2, shape.most + (not shape.fixed)),
+        )
         self.life = Life(warning=config.slurm.warning_seconds)
         self.was_fruitless = False
         elastic = job.isdigit() and not shape.fixed and shape.least < shape.most
@@ -135,9 +139,10 @@ class Attached:
         return self.scaler.look(needs, ray.nodes(), _busy())  # type: ignore[no-untyped-call]
 
     def refuse_hopeless(self) -> None:
-        """Raise `TooLittleTime` if a further life of the job would make nothing either: by all that is known of the work
+        """Raise `TooLittleTime` if a further life of the job would make nothing either.
 
-        that is left, or because the second life in a row made nothing. One that no worker helped proves nothing.
+        That is so by what is known of the work that is left, or because this is the second life in a row that made
+        nothing; one that no worker helped proves nothing.
         """
         self.life.refuse_hopeless()
         if self.life.is_fruitful or len(nodes()) < self.fewest_nodes:

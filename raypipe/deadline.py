@@ -64,6 +64,8 @@ class Unit:
     stage: str
     seconds: float
     """How long it takes, about, if nothing has been measured."""
+    key: str = ""
+    """What tells it from others, of other days too."""
 
 
 class Pace:
@@ -126,20 +128,24 @@ class Life:
     def begin(self, unit: Unit) -> bool:
         """Take note that the unit begins, if it can end in time; else that it is late. Return which."""
         if not self.can_begin(unit):
-            self._late[unit.what] = unit
+            self.postpone(unit)
             return False
-        self._late.pop(unit.what, None)
+        self._late.pop(unit.key or unit.what, None)
         self._open += 1
         return True
 
     def gave_up(self, unit: Unit) -> None:
         """Take note that a unit that was to begin did not, or will not end in time."""
         self._open -= 1
-        self._late[unit.what] = unit
+        self.postpone(unit)
+
+    def postpone(self, unit: Unit) -> None:
+        """Take note that the unit is left for another life."""
+        self._late[unit.key or unit.what] = unit
 
     def settled(self, unit: Unit) -> None:
         """Take note that the unit has come to its end, one way or the other."""
-        self._late.pop(unit.what, None)
+        self._late.pop(unit.key or unit.what, None)
 
     def is_too_slow(self, begun: float, part: float) -> bool:
         """Whether what began at `begun` and has done so much of it (0 to 1) cannot end in time, at its own pace."""

@@ -107,9 +107,11 @@ def _filter_in_time(each: Pass, life: Life, actors: int, run: Callable[[Pass], l
     while left:
         n_groups = min(most, fitting_groups(life, each, len(left), actors))
         unit = unit_of_groups(each, max(1, n_groups), actors)
-        if not n_groups or not life.begin(unit):
-            life.begin(unit_of_groups(each, 1, actors))
+        if not n_groups:
+            life.postpone(unit)
             return
+        if not life.begin(unit):  # a moment has passed
+            continue
         slow = run(replace(each, groups=tuple(left[:n_groups])))
         left = slow + left[n_groups:]
         if slow:
@@ -190,7 +192,7 @@ class _Works:
                 continue
             doomed = [task for task in work.tasks if task.needs & self.lost]
             self._end([Made.failure(task, _not_begun(task, self.lost)) for task in doomed])
-            rest = work.without(self.lost)
+            rest = self.works[number] = work.without(self.lost)
             if not rest.tasks:
                 self._tell_end(number)
             elif rest.memory > self.largest_task:

@@ -21,14 +21,20 @@ def work_seconds(work: Work) -> float:
 def unit_of_work(work: Work) -> Unit:
     """Return the work as a unit."""
     where = f"{', '.join(work.sessions)}: " + work.stage
-    return Unit(where + (f" of channel {work.channel}" if work.channel else ""), work.stage, work_seconds(work))
+    return Unit(
+        where + (f" of channel {work.channel}" if work.channel else ""),
+        work.stage,
+        work_seconds(work),
+        str(work.tasks[0].output),
+    )
 
 
 def unit_of_groups(each: Pass, groups: int, actors: int) -> Unit:
     """Return a pass through so many of its groups as a unit; those of one filter actor go one after the other."""
+    key = next((str(output.path) for group in each.groups for lane in group.lanes for output in lane.outputs), "")
     lanes = max(len(group.lanes) for group in each.groups)
     seconds = ceil(groups / max(1, actors)) * lanes * each.source.n_samples * _FILTER_SECONDS_PER_SAMPLE
-    return Unit(f"{each.session}: filtering of {lanes} channels", "filters", _LEAST_SECONDS + seconds)
+    return Unit(f"{each.session}: filtering of {lanes} channels", "filters", _LEAST_SECONDS + seconds, key)
 
 
 def fitting_groups(life: Life, each: Pass, groups: int, actors: int) -> int:

@@ -132,8 +132,8 @@ def test_a_walltime_in_which_nothing_can_be_done_ends_with_what_is_needed(
     four_nodes: SlurmCluster, simulated: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    warned = SETTINGS.replace("[slurm]", "[slurm]\nwarning_seconds = 59")
-    run, jobs = submit(four_nodes, simulated, out, "1:1", "--time", "1", settings_toml=warned)
+    warned = SETTINGS.replace("[slurm]", "[slurm]\nwarning_seconds = 179")
+    run, jobs = submit(four_nodes, simulated, out, "1:1", "--time", "3", settings_toml=warned)
     four_nodes.wait_job(jobs["finish"], "COMPLETED", seconds=240)
     head = four_nodes.job(jobs["head"])
     assert (head["ExitCode"], head["Restarts"]) == ("3:0", "0"), logs_of(run)

@@ -40,6 +40,7 @@ def options(description: str, words: Sequence[str]) -> tuple[argparse.Namespace,
     parser.add_argument("--head", type=int, help="the job of the head")
     parser.add_argument("--nodes", type=int, default=1, help="nodes of this job, this one's among them")
     parser.add_argument("--temp", type=Path, default=Path("/tmp"), help="for Ray's temporary files")  # noqa: S108
+    parser.add_argument("--warning", type=float, default=0.0, help="seconds before the walltime a worker is told to go")
     parser.add_argument("--scratch", type=Path, help="a local disk to spill to")
     return parser.parse_args(own), list(command)
 

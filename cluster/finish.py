@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 
 from cluster.entry import begin, end_workers, options
-from cluster.run_folder import forget
+from cluster.run_folder import forget, said_again, unsay_again
 
 _WORKERS_SECONDS = 60.0
 log = logging.getLogger(__name__)
@@ -19,6 +19,8 @@ def main(words: Sequence[str]) -> int:
     arguments, command = options(__doc__, words)
     end_workers(arguments.name, arguments.head, _WORKERS_SECONDS)
     forget(arguments.run)
+    for job in said_again(arguments.run):
+        unsay_again(arguments.run, job)
     return subprocess.run(command, check=False).returncode if command else 0
 
 

@@ -19,10 +19,11 @@ from pathlib import Path
 from cluster import slurm
 from cluster.entry import begin, end_workers, here, options
 from cluster.errors import ClusterError, RayNotStarted
+from cluster.holds import Holds
 from cluster.names import WORKERS, job_name
 from cluster.ray_logs import log_name
 from cluster.ray_node import RayNode, address_here, head_options, ray_node, temp_folder
-from cluster.run_folder import forget, write_address, write_token
+from cluster.run_folder import forget, said_again, say_again, unsay_again, write_address, write_token
 from cluster.share import port_of, spill_folder
 from cluster.spot import LATE_SECONDS, SpotWatch
 
@@ -32,6 +33,8 @@ _LOOK_SECONDS = 0.5
 _HOLDS_SECONDS = 5.0
 _GRACE_SECONDS = 10.0
 _WORKERS_SECONDS = 30.0
+_ORDERLY_END_SECONDS = 60.0
+"""The driver's and Ray's end, and being queued again, before a node is taken away."""
 OUT_OF_TIME = 75
 """The driver's exit code (EX_TEMPFAIL) if it ended because the walltime was near."""
 _EXPECTED = (0, 1, 3, OUT_OF_TIME, 130)
@@ -53,6 +56,7 @@ def main(words: Sequence[str]) -> int:
     folder, spill = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
     watch = SpotWatch()
     try:
+        unsay_again(arguments.run, node.job)
         write_token(arguments.run)
         with (
             ray_node(start, folder, spill, kept=arguments.run / log_name(arguments.name, os.environ)) as ray,
@@ -62,17 +66,35 @@ def main(words: Sequence[str]) -> int:
             write_address(arguments.run, f"{address}:{port}")
             log.info("head at %s:%d, %s", address, port, node.share)
             workers = job_name(arguments.name, WORKERS, node.job)
-            code = _drive(driver, f"{address}:{port}", ray, workers, None if doomed else watch)
+            code = _drive(driver, f"{address}:{port}", ray, workers, arguments.run, None if doomed else watch)
             if code == OUT_OF_TIME:
                 raise _Again
             return code
     except _Again:
-        log.info("out of time: this job is queued again and goes on where it was")
-        slurm.requeue(node.job)
-        signal.pause()  # for Slurm to end this life
-        return OUT_OF_TIME
-    finally:
+        return _queue_again(arguments.run, arguments.name, node.job)
+    except BaseException:
         forget(arguments.run)
+        raise
+
+
+def _queue_again(run: Path, name: str, job: int) -> int:
+    """Have this job queued again, and wait for Slurm to end this life; where Slurm does not, end the run."""
+    forget(run)
+    try:
+        say_again(run, job)
+        slurm.requeue(job)
+    except ClusterError as error:
+        unsay_again(run, job)
+        log.error(  # noqa: TRY400  (the message is the whole truth)
+            "out of time, and this job cannot be queued again (%s). What is done stays done: "
+            "the `raypipe submit` that made this job, given again, goes on where it was",
+            error.message,
+        )
+        end_workers(name, job, _WORKERS_SECONDS)
+        return OUT_OF_TIME
+    log.info("out of time: this job is queued again and goes on where it was")
+    while True:
+        signal.pause()
 
 
 def _sit_out(watch: SpotWatch) -> bool:
@@ -130,8 +152,10 @@ def _end_step(steps: subprocess.Popen[bytes], job: int) -> None:
         steps.wait()
 
 
-def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str, watch: SpotWatch | None) -> int:
+def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str, run: Path, watch: SpotWatch | None) -> int:
     """Run the driver to its end; lift the holds of workers whose nodes died meanwhile, and pass a spot notice on."""
+    # Which the driver inherits until it listens, and whenever it does not: by default it would be the end of it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         driver = subprocess.Popen(command, env=os.environ | {"RAY_ADDRESS": address})
     except OSError as error:
@@ -140,12 +164,12 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str, wat
             hint="the same Python as here must be there on compute nodes; give its venv in the settings",
         ) from error
     signal.signal(signal.SIGUSR1, lambda number, _: driver.send_signal(number))
+    holds = Holds()
     try:
-        until_look = 0.0
+        until_look, warned = 0.0, False
         while True:
             try:
                 code = driver.wait(timeout=_LOOK_SECONDS)
-                code = OUT_OF_TIME if code == -signal.SIGUSR1 else code  # told to go before it could listen
                 ray.failed = code not in _EXPECTED
                 return code if code >= 0 else 128 - code
             except subprocess.TimeoutExpired:
@@ -156,14 +180,17 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str, wat
                     f"Ray's head ended under the driver (exit code {lost})",
                     hint="memory of the head's node is the usual cause: give `head_memory_mb`; then submit again",
                 )
-            if watch and watch.notice:
-                log.warning("EC2 will %s this node in %.0f s", watch.notice.action, watch.notice.seconds_left())
-                driver.send_signal(signal.SIGUSR1)
-                watch = None
+            if watch and (notice := watch.notice):
+                # Once: begin nothing more. Then, for as long as it takes: end now.
+                if not warned or notice.seconds_left() < _ORDERLY_END_SECONDS:
+                    driver.send_signal(signal.SIGUSR1)
+                if not warned:
+                    log.warning("EC2 will %s this node in %.0f s", notice.action, notice.seconds_left())
+                warned = True
             until_look += _LOOK_SECONDS
             if until_look >= _HOLDS_SECONDS:
                 until_look = 0.0
-                _lift_holds(workers)
+                _look_at(workers, holds, run)
     finally:
         if driver.poll() is None:
             driver.terminate()
@@ -174,12 +201,9 @@ def _drive(command: Sequence[str], address: str, ray: RayNode, workers: str, wat
                 driver.wait()
 
 
-def _lift_holds(workers: str) -> None:
+def _look_at(workers: str, holds: Holds, run: Path) -> None:
     try:
-        for job in slurm.jobs(names=[workers]):
-            if job.in_hold_after_requeue:
-                log.info("%s was queued again; its hold is lifted", job.id)
-                slurm.lift_hold(job.id)
+        holds.look(slurm.jobs(names=[workers]), said_again(run))
     except ClusterError as error:
         log.warning("holds could not be looked at: %s", error)
 

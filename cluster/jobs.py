@@ -146,7 +146,8 @@ def worker_job(settings: JobSettings, run: Path, head: int | str, count: int) ->
         *_worker_size(settings),
         *_if("--signal=B:USR1@{}", settings.warning_seconds),
     ]
-    return _text(settings, run, directives, _entry(settings, "worker", run, settings.name, (), f"--head={head}"))
+    options = [f"--head={head}", *_if("--warning={}", settings.warning_seconds)]
+    return _text(settings, run, directives, _entry(settings, "worker", run, settings.name, (), *options))
 
 
 def finalize_job(settings: JobSettings, run: Path, head: int | str, command: Sequence[str] = ()) -> str:

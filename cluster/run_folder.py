@@ -7,7 +7,7 @@ import os
 import secrets
 from pathlib import Path
 
-_ADDRESS, _TOKEN = "address", "token"
+_ADDRESS, _TOKEN, _AGAIN = "address", "token", "again-"
 
 
 def write_token(run: Path) -> Path:
@@ -36,6 +36,25 @@ def read_address(run: Path) -> str | None:
         return (run / _ADDRESS).read_text().strip() if _ADDRESS in os.listdir(run) else None  # noqa: PTH208
     except FileNotFoundError:
         return None
+
+
+def say_again(run: Path, job: int) -> None:
+    """Say that a job ended in order and has itself queued again, so that nothing is wrong with its node."""
+    (run / f"{_AGAIN}{job}").touch()
+
+
+def unsay_again(run: Path, job: int) -> None:
+    """Take it back: the job has begun again, or is not queued."""
+    (run / f"{_AGAIN}{job}").unlink(missing_ok=True)
+
+
+def said_again(run: Path) -> frozenset[int]:
+    """Return the ids of the jobs that said so."""
+    try:
+        found = [name.removeprefix(_AGAIN) for name in os.listdir(run) if name.startswith(_AGAIN)]  # noqa: PTH208  (as above)
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(int(number) for number in found if number.isdigit())
 
 
 def forget(run: Path) -> None:

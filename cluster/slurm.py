@@ -9,6 +9,7 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from cluster.errors import SlurmMissing, SlurmRefused, SlurmSilent
 
@@ -29,7 +30,7 @@ _OVER = frozenset(
         "TIMEOUT",
     )
 )
-_JOB_FIELDS = "%A|%F|%K|%T|%N|%r|%j"
+_JOB_FIELDS = "%A|%F|%K|%T|%N|%r|%x|%j"
 _NODE_FIELDS = "%D|%c|%m|%T|%f|%l"
 _UNKNOWN_JOB = re.compile(r"Invalid job id", re.IGNORECASE)
 _GONE = re.compile(r"Invalid job id|already complet", re.IGNORECASE)
@@ -49,6 +50,8 @@ class Job:
     reason: str
     """Why it waits, or why it ended; `None` is Slurm's word for nothing."""
     nodes: str
+    excluded: str = ""
+    """Nodes that it must not have, in Slurm's way of writing them."""
 
     @property
     def over(self) -> bool:
@@ -128,6 +131,16 @@ def jobs(ids: Iterable[int | str] = (), *, names: Iterable[str] = (), ended: boo
 def lift_hold(job: str) -> None:
     """Let a job that was queued again begin now, and not after Slurm's two minutes."""
     run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+def exclude(job: str, nodes: str) -> None:
+    """Have a job that waits begin on none of these nodes, written in Slurm's way; on any, if there are none."""
+    run("scontrol", "update", f"JobId={job}", f"ExcNodeList={nodes}")
+
+
+def time_left(job: int) -> float:
+    """Return how many seconds Slurm gives a running job yet; infinity where it has no limit, or Slurm knows of none."""
+    return parse_time_left(run("squeue", "--noheader", "--format=%L", f"--jobs={job}"))
 
 
 def release(job: str) -> None:
@@ -256,7 +269,7 @@ def parse_jobs(output: str) -> list[Job]:
     """Read `squeue --array --format=...`."""
     found = []
     for line in output.splitlines():
-        number, array, element, state, nodes, reason, name = line.split("|", 6)
+        number, array, element, state, nodes, reason, excluded, name = line.split("|", 7)
         found.append(
             Job(
                 id=f"{array}_{element}" if element.isdigit() else number,
@@ -265,9 +278,22 @@ def parse_jobs(output: str) -> list[Job]:
                 state=state,
                 reason=reason,
                 nodes=nodes,
+                excluded="" if excluded == "(null)" else excluded,
             )
         )
     return found
+
+
+def parse_time_left(output: str) -> float:
+    """Read `squeue --format=%L`: `1-02:03:04`, `2:03:04`, `3:04`; words where there is no limit."""
+    days, _, clock = output.strip().rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdigit() for part in (*parts, days or "0")):
+        return inf
+    seconds = 0
+    for part in parts:
+        seconds = 60 * seconds + int(part)
+    return float(int(days or 0) * 86_400 + seconds)
 
 
 def parse_outcome(output: str) -> Outcome:

@@ -6,8 +6,10 @@ worker that dies is the driver's business.
 """
 
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import ray
@@ -87,14 +89,30 @@ class FilterActor:
                 work.abort()
 
 
-def _do_work(work: Work, token: str) -> Iterator[str | list[Made]]:
-    """Give the name of the machine at once; then do the work, and tell of every one of its tasks what became of it."""
+@dataclass(frozen=True)
+class Ended:
+    """What became of a work, and how many seconds it took."""
+
+    made: list[Made]
+    seconds: float
+
+
+def _do_work(work: Work, token: str, latest: float = inf) -> Iterator[str | Ended | None]:
+    """Give the name of the machine at once; then do the work, and tell of every one of its tasks what became of it.
+
+    A work that has waited for a free CPU until after `latest` (seconds since the epoch) is not begun: it could not end in
+    time any more.
+    """
     yield socket.gethostname()
+    begun = time.time()
+    if begun >= latest:
+        yield None
+        return
     try:
         made = work.make(maker_of(work.tasks[0].stage), token)
     except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this work's alone)
         made = [Made.failure(task, error) for task in work.tasks]
-    yield made
+    yield Ended(made, time.time() - begun)
 
 
 def maker_of(stage: Stage) -> Maker:

@@ -3,37 +3,46 @@
 Its nodes come and go: how passes are divided among them, and what they hold at most, is asked for again and again.
 """
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
 from typing import Any
 
 import ray
 from ray._private.state import available_resources_per_node
 
+from cluster import slurm
+from cluster.errors import ClusterError
 from cluster.ray_node import FILTERS
 from cluster.scaler import Scaler
 from cluster.scaling import Need
 from raypipe.config import Config
+from raypipe.deadline import TIME_HINT, Life, in_words
 from raypipe.driver import nodes_to_go
-from raypipe.errors import Refused, TooLittleMemory
+from raypipe.errors import Refused, TooLittleMemory, TooLittleTime
 from raypipe.events import Event, NodesChanged
 from raypipe.memory import RAY_SERVICES, Budget, in_gb, make_budget
 from raypipe.plan import Plan
 from raypipe.run import largest_tasks
 from raypipe.run import loads as loads_of
 from raypipe.submit import job_settings, shape_of
+from raypipe.units import work_seconds
 from raypipe.work import Work
 
 _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 600.0
 _FILTER_SECONDS = 600.0
-_LEAST_SECONDS = 2.0
-_SECONDS_PER_SAMPLE = 0.2 / (60 * 30_000)
+_WALLTIME_SECONDS = 60.0
+_FRUITLESS = "fruitless"
+"""A file in the run's folder: the life before made nothing, although a worker helped."""
 _HANDED_OUT = ("CPU", "memory", FILTERS)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,11 @@ class Attached:
         self.patience_seconds = patience_seconds
         shape = shape_of(config.slurm)
         self.least_workers = shape.least - shape.fixed
+        self.fewest_nodes = min(2, shape.most + (not shape.fixed))
         job = os.environ.get("SLURM_JOB_ID", "")
+        self.run, self.job = run, int(job) if job.isdigit() else None
+        self.life = Life(warning=config.slurm.warning_seconds)
+        self.was_fruitless = False
         # Where their number is fixed too: those whose nodes are taken away are replaced.
         elastic = job.isdigit() and not shape.fixed
         settings = job_settings(config.slurm, config.slurm.name, run)
@@ -68,6 +81,8 @@ class Attached:
 
         After a while it is content with fewer. Raises `Refused` if there is none.
         """
+        self.was_fruitless = (self.run / _FRUITLESS).exists()
+        (self.run / _FRUITLESS).unlink(missing_ok=True)
         address = os.environ.get("RAY_ADDRESS", "")
         try:
             ray.init(address=address or "auto", configure_logging=False, log_to_driver=False)
@@ -76,12 +91,17 @@ class Attached:
                 f"no Ray could be joined at {address or 'RAY_ADDRESS, which is not set'}: {error}",
                 hint="`raypipe submit` makes the jobs that run this; without Slurm leave --attached out",
             ) from error
+        over = Flag()
         try:
+            if self.job is not None:
+                self._ask_walltime(self.job)
+                Thread(target=self._follow_walltime, args=(self.job, over), name="walltime", daemon=True).start()
             end = time.monotonic() + self.patience_seconds
             while len(nodes()) <= self.least_workers and time.monotonic() < end:
                 time.sleep(_LOOK_SECONDS)
             yield
         finally:
+            over.set()
             ray.shutdown()
 
     @contextmanager
@@ -136,9 +156,36 @@ class Attached:
         changed = self._changed(found)
         if not self.scaler:
             return changed
-        needs = [Need(0 if work.is_of_session else 1, work.memory, _seconds(work)) for work in open_works]
+        needs = [Need(0 if work.is_of_session else 1, work.memory, work_seconds(work)) for work in open_works]
         needs += [Need(1, budget.filter_actor, _FILTER_SECONDS)] * filter_actors
         return [*changed, *self.scaler.look(needs, found, _busy())]
+
+    def refuse_hopeless(self) -> None:
+        """Raise `TooLittleTime` if a further life of the job would make nothing either.
+
+        That is so by what is known of the work that is left, or because this is the second life in a row that made
+        nothing; one that no worker helped proves nothing.
+        """
+        self.life.refuse_hopeless()
+        if self.life.is_fruitful or len(nodes()) < self.fewest_nodes:
+            return
+        if self.was_fruitless:
+            lasts = in_words(self.life.deadline.end - self.life.deadline.begun)
+            raise TooLittleTime(
+                f"two lives of the job in a row, of {lasts}, ended without a new output", hint=TIME_HINT
+            )
+        (self.run / _FRUITLESS).touch()
+
+    def _ask_walltime(self, job: int) -> None:
+        try:
+            self.life.ends_in(slurm.time_left(job))
+        except ClusterError as error:
+            log.warning("the walltime is not known: %s", error)
+
+    def _follow_walltime(self, job: int, over: Flag) -> None:
+        # An administrator, or its owner, may change it.
+        while not over.wait(_WALLTIME_SECONDS):
+            self._ask_walltime(job)
 
     def _changed(self, found: Iterable[Mapping[str, Any]]) -> list[NodesChanged]:
         """Tell which nodes are there, if others are than the last time."""
@@ -156,12 +203,6 @@ class Attached:
         there = nodes()
         self.largest = max([self.largest, *(node.memory for node in there)])
         return there
-
-
-def _seconds(work: Work) -> float:
-    """Return how long a work takes, about: sorting measured 0.1 CPU-seconds a channel and minute, all else less."""
-    samples = max(task.channel.n_samples if task.channel else 0 for task in work.tasks)
-    return _LEAST_SECONDS + samples * _SECONDS_PER_SAMPLE
 
 
 def _busy() -> set[str]:

@@ -6,22 +6,26 @@ not is begun again. Only this file, `actors` and `embedded` know of Ray.
 """
 
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import heappop, heappush
+from itertools import count
 from typing import Any, Protocol
 
 import ray
 from ray._private.state import state as ray_state
+from ray.core.generated.common_pb2 import NodeDeathInfo  # type: ignore[attr-defined]
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raypipe.actors import Finished, do_work, filter_actor, reader
 from raypipe.channels import Group, Output, Pass
+from raypipe.deadline import Life
 from raypipe.errors import NotBegun, TooLittleMemory, WorkerLost
 from raypipe.events import (
     Event,
@@ -39,6 +43,7 @@ from raypipe.memory import Budget, in_gb
 from raypipe.outcome import Failure, Written, failure
 from raypipe.stages import BY_NAME
 from raypipe.tasks import Task, TaskId
+from raypipe.units import fitting_groups, unit_of_groups, unit_of_work
 from raypipe.work import Made, Work
 
 _POLL_SECONDS = 1.0
@@ -46,6 +51,8 @@ _START_SECONDS = 30.0
 _NOTICE_SECONDS = 120.0
 """As long a node that is to go is sure to stay: what a cloud gives its spot nodes."""
 _BEGUN_SECONDS = 1.0
+_NODE = re.compile(r"node id: ([0-9a-f]{56})", re.IGNORECASE)
+_TOLD_TO_GO = (NodeDeathInfo.EXPECTED_TERMINATION, NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED)
 FILTERS = "filters"
 """Ray's resource of filter actors. They count as no CPUs: other work fills the time in which they wait for the disk."""
 _SMALLER = ", or set run.tile_seconds lower"
@@ -70,8 +77,11 @@ class Sink(Protocol):
 class Command(Protocol):
     """What all days share: the run behind them knows the place where they are done."""
 
+    life: Life
+    """How long all of this may take."""
+
     def go_on(self) -> None:
-        """Raise KeyboardInterrupt if the runs were told to end."""
+        """Raise KeyboardInterrupt if the runs were told to end, or their time is up."""
 
     def budget_now(self, before: Budget) -> Budget:
         """Return how passes go on with the nodes that are there by now; `before` is how they did until now."""
@@ -101,13 +111,14 @@ class DayWork:
 def run_on_ray(days: Sequence[DayWork], budget: Budget, command: Command) -> None:
     """Do the works of days as they become possible, beside their passes, which go one after the other, a day's after another's.
 
-    An earlier day's works go first: a later one's are handed out when they find a CPU free.
+    An earlier day's works go first: a later one's are handed out when they find a CPU free. What cannot end before
+    `command.life` does is not begun, and neither made nor failed.
     """
     loop = _Loop(command)
     has_passes = any(day.passes for day in days)
     # Before the works, so that none takes its memory.
     crew = _Crew(budget, max(day.restarts for day in days)) if has_passes else None
-    queues = [_Works(day, loop, lambda: command.largest_task(budget)) for day in days]
+    queues = [_Works(day, loop, command.life, lambda: command.largest_task(budget)) for day in days]
 
     def look() -> None:
         for queue in queues:
@@ -125,17 +136,40 @@ def run_on_ray(days: Sequence[DayWork], budget: Budget, command: Command) -> Non
 
     loop.before_waiting, loop.after_each = look, dispatch
     dispatch()
-    for queue in queues:
-        for number, each in enumerate(queue.day.passes):
-            assert crew
-            crew.follow(command.budget_now(crew.budget))
-            _PassRun(each, crew, loop, queue, token=f"{queue.token}-{number}").run()
-            queue.pass_ended()
     if crew:
+        for queue in queues:
+            for each in queue.day.passes:
+                crew.follow(command.budget_now(crew.budget))
+                if _filter_in_time(each, crew, loop, queue):
+                    queue.pass_ended()
         crew.end()
         crew = None
     while loop.step():
         pass
+
+
+def _filter_in_time(each: Pass, crew: "_Crew", loop: "_Loop", works: "_Works") -> bool:
+    """Go through a recording, for as many groups at once as can end in time; return whether that were all."""
+    life, actors = works.life, len(crew.actors)
+    left = list(each.groups)
+    most = len(left)
+    while left:
+        n_groups = min(most, fitting_groups(life, each, len(left), actors))
+        unit = unit_of_groups(each, max(1, n_groups), actors)
+        if not n_groups:
+            life.postpone(unit)
+            return False
+        if not life.begin(unit):  # a moment has passed
+            continue
+        some = replace(each, groups=tuple(left[:n_groups]))
+        slow = _PassRun(some, crew, loop, works, token=f"{works.token}-{next(works.numbers)}").run()
+        left = slow + left[n_groups:]
+        if slow:
+            life.gave_up(unit_of_groups(each, 1, actors))
+            most = n_groups - 1
+            if not most:
+                return False
+    return True
 
 
 class _Loop:
@@ -170,8 +204,8 @@ class _Works:
     It stands between whoever makes files and the sink, to see what ends; at last the day itself.
     """
 
-    def __init__(self, day: DayWork, loop: _Loop, largest_task: Callable[[], int]) -> None:
-        self.day, self.loop, self.largest_task = day, loop, largest_task
+    def __init__(self, day: DayWork, loop: _Loop, life: Life, largest_task: Callable[[], int]) -> None:
+        self.day, self.loop, self.life, self.largest_task = day, loop, life, largest_task
         self.sink, self.token, self.restarts = day.sink, day.token, day.restarts
         self.works = works = list(day.works)
         self.under_way = 0
@@ -179,11 +213,15 @@ class _Works:
         self.begun = 0
         """Works among that."""
         self.passes_left = len(day.passes)
+        self.numbers = count()
+        """Of what goes through a recording."""
         self.is_over = False
         self.open = dict(enumerate(works))
         """Those that have not ended."""
         self.ready = list(range(len(works)))
         """A heap of those to be looked at: what can begin at the same time begins in the order of the works."""
+        self.late: list[int] = []
+        """Those that could not end in time if they began."""
         self.waiting: dict[TaskId, list[int]] = {}
         """The others, each by one of those that it waits for."""
         self.told: set[int] = set()
@@ -226,6 +264,9 @@ class _Works:
 
         Where there is `room` for fewer works, the others go on waiting.
         """
+        late, self.late = self.late, []
+        for number in late:  # others like them may have been faster than was thought
+            heappush(self.ready, number)
         most = self.begun + room
         while self.ready and self.begun < most:  # what fails here may free others
             number = heappop(self.ready)
@@ -236,15 +277,17 @@ class _Works:
                 continue
             doomed = [task for task in work.tasks if task.needs & self.lost]
             self._end([Made.failure(task, _not_begun(task, self.lost)) for task in doomed])
-            rest = work.without(self.lost)
+            rest = self.works[number] = work.without(self.lost)
             if not rest.tasks:
                 self._tell_end(number)
             elif rest.memory > (largest := self.largest_task()):
                 self._end([Made.failure(task, _too_large(rest.memory, largest)) for task in rest.tasks])
                 self._tell_end(number)
+            elif not self.life.begin(unit_of_work(rest)):
+                self.late.append(number)
             else:
                 self.begun += 1
-                self._begin(number, rest, attempt=0)
+                self._begin(number, rest, attempt=0, moves=0)
         self._end_if_over()
 
     def settle(self, session: str, written: Sequence[Written], failures: Sequence[Failure]) -> None:
@@ -254,15 +297,19 @@ class _Works:
         self.sink.failed(session, failures)
         self._release(ended)
 
-    def _begin(self, number: int, work: Work, *, attempt: int) -> None:
-        token = f"{self.token}-{attempt}"
+    def _begin(self, number: int, work: Work, *, attempt: int, moves: int) -> None:
+        """Hand a work out, whose worker died `attempt` times, and `moves` times with a node that was told to go."""
+        token, latest = self._token(attempt, moves), self.life.latest(unit_of_work(work))
         # What is made of whole sessions is little work, and needed early.
         cpus = 0 if work.is_of_session else 1
         asked = self._asked_for(work, attempt)
-        items = do_work.options(num_cpus=cpus, memory=asked, max_retries=0).remote(work, token)
+        items = do_work.options(num_cpus=cpus, memory=asked, max_retries=0).remote(work, token, latest)
         self.queued[items] = work
         self.sink.emit(WorkStarted(work.stage, work.sessions, work.channel, asked))
-        self.watch(items.completed(), lambda ref: self._returned(ref, items, number, work, attempt))
+        self.watch(items.completed(), lambda ref: self._returned(ref, items, number, work, attempt, moves))
+
+    def _token(self, attempt: int, moves: int) -> str:
+        return f"{self.token}-{attempt + moves}"
 
     def tell_begun(self) -> None:
         """Tell which works have begun since the last time, and where; what is over before it is asked for is not told."""
@@ -299,21 +346,34 @@ class _Works:
             for number in self.waiting.pop(id_, ()):
                 heappush(self.ready, number)
 
-    def _returned(self, ref: Any, items: Any, number: int, work: Work, attempt: int) -> None:
+    def _returned(self, ref: Any, items: Any, number: int, work: Work, attempt: int, moves: int) -> None:
         self.queued.pop(items, None)
+        unit = unit_of_work(work)
         try:
             ray.get(ref)
-            made = ray.get(list(items)[-1])
+            ended: Any = ray.get(list(items)[-1])
+            if ended is None:  # it waited for a free CPU until it was too late
+                self.begun -= 1
+                self.life.gave_up(unit)
+                self.late.append(number)
+                return
+            self.life.pace.took(unit.stage, unit.seconds, ended.seconds)
+            made = ended.made
         except RayError as error:
             for task in work.tasks:
-                temporary_name(task.output, f"{self.token}-{attempt}").unlink(missing_ok=True)
+                temporary_name(task.output, self._token(attempt, moves)).unlink(missing_ok=True)
+            if _was_told_to_go(error):
+                text = f"a node was told to go; {work.stage} is begun again elsewhere"
+                self.sink.emit(Note(", ".join(work.sessions), text))
+                self._begin(number, work, attempt=attempt, moves=moves + 1)
+                return
             # Killed for memory twice, it needs more than we know.
             if attempt < (min(1, self.restarts) if isinstance(error, OutOfMemoryError) else self.restarts):
                 before, now = (self._asked_for(work, each) for each in (attempt, attempt + 1))
                 more = f" with {in_gb(now)} of memory" if now > before else ""
                 text = f"a worker died; {work.stage} is begun again{more}"
                 self.sink.emit(Note(", ".join(work.sessions), text))
-                self._begin(number, work, attempt=attempt + 1)
+                self._begin(number, work, attempt=attempt + 1, moves=moves)
                 return
             asked = list(dict.fromkeys(self._asked_for(work, each) for each in range(attempt + 1)))
             made = [
@@ -325,6 +385,7 @@ class _Works:
 
     def _tell_end(self, number: int) -> None:
         work = self.open.pop(number)
+        self.life.settled(unit_of_work(work))
         self.ended[work.stage] += 1
         ended, total = self.ended[work.stage], self.total[work.stage]
         self.sink.emit(WorkEnded(work.stage, work.sessions, work.channel, ended, total))
@@ -472,10 +533,14 @@ class _PassRun:
         self.unfinished = len(each.groups)
         self.members: list[_Member] = []
         self.tiles_done = 0
-        self.began = time.monotonic()
-        self.next_look = self.began + _POLL_SECONDS
+        self.life = works.life
+        self.began = self.measured = self.life.now()
+        self.next_look = time.monotonic() + _POLL_SECONDS
+        self.unit = unit_of_groups(each, len(each.groups), len(crew.actors))
+        self.is_too_slow = False
 
-    def run(self) -> None:
+    def run(self) -> list[Group]:
+        """Go through the recording; return the groups that could not end in time, which is seen early on."""
         channels = sum(len(group.lanes) for group in self.each.groups)
         self.sink.emit(PassStarted(self.each.session, channels, self.n_tiles))
         n_actors = min(len(self.crew.actors), len(self.each.groups))
@@ -488,9 +553,14 @@ class _PassRun:
         self._set_out([member for member in members if member not in late], self.crew.budget.tiles_in_flight)
         for member in late:
             self._set_out([member], 1)
-        while self.unfinished:
+        while self.unfinished and not self.is_too_slow:
             self.loop.step()
             self._leave_nodes_that_go()
+        alive = [member for member in self.members if not member.dead and member.unfinished]
+        for member in alive:
+            member.dead = True
+            self.works.watch(member.actor.abort.remote(tuple(member.unfinished)), lambda _: None)
+        return [self.each.groups[number] for member in alive for number in member.unfinished]
 
     def _late(self, members: Sequence[_Member]) -> list[_Member]:
         """Wait for new actors; return the members of those that find no room yet, and must not hold up the others."""
@@ -522,7 +592,7 @@ class _PassRun:
         """Return how long the pass will yet take at its pace."""
         if not self.tiles_done:
             return math.inf
-        return (time.monotonic() - self.began) / self.tiles_done * (self.n_tiles - self.tiles_done)
+        return (self.life.now() - self.began) / self.tiles_done * (self.n_tiles - self.tiles_done)
 
     def _set_out(self, members: list[_Member], tiles_in_flight: int) -> None:
         convoy = _Convoy(members, tiles_in_flight)
@@ -581,7 +651,10 @@ class _PassRun:
 
     def _tell_progress(self, tiles_done: int) -> None:
         if tiles_done > self.tiles_done:  # those that begin again are behind
-            self.tiles_done = tiles_done
+            thought = self.unit.seconds * (tiles_done - self.tiles_done) / self.n_tiles
+            self.tiles_done, since, self.measured = tiles_done, self.measured, self.life.now()
+            self.life.pace.took(self.unit.stage, thought, self.measured - since)
+            self.is_too_slow = self.life.is_too_slow(self.began, tiles_done / self.n_tiles)
             seconds = min(tiles_done * self.tile_samples, self.each.source.n_samples) / self.each.sampling_rate_hz
             self.sink.emit(PassProgressed(self.each.session, tiles_done, self.n_tiles, seconds))
 
@@ -611,6 +684,10 @@ class _PassRun:
 
     def _begin_again(self, member: _Member, error: RayError) -> None:
         actor = self._leave(member)
+        if _was_told_to_go(error):
+            self._tell_again(member, "a filter worker had to go")
+            self._set_out_again(member, actor, member.attempt)
+            return
         if member.attempt >= self.restarts:
             promised = self.crew.budget.filter_actor
             self._give_up(
@@ -655,6 +732,17 @@ class _PassRun:
 
 def _forget(waited: dict[int, _Member], number: int, _ref: Any) -> None:
     del waited[number]
+
+
+def _was_told_to_go(error: RayError) -> bool:
+    """Whether what was lost was lost with a node that somebody ended: drained for its walltime, cancelled, taken away.
+
+    That says nothing about the work.
+    """
+    if isinstance(error, OutOfMemoryError) or not (named := _NODE.search(str(error))):
+        return False
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return any(node["NodeID"] == named[1] and node["DeathReason"] in _TOLD_TO_GO for node in found)
 
 
 def _lost(what: str, asked: Sequence[int], error: RayError, smaller: str = "") -> WorkerLost:

@@ -3,9 +3,10 @@
 RaypipeError                     exit
 ├── UsageError (ValueError)         2   the command line or the configuration asks for something that cannot be meant
 │   └── NotADay (FileNotFoundError) 2   the folder is not a day of recording
-├── Refused                         3   it could be tried, but must not be: memory, disk, somebody else's lock
+├── Refused                         3   it could be tried, but must not be: memory, disk, time, somebody else's lock
 │   ├── TooLittleMemory             3
 │   ├── TooLittleDisk               3
+│   ├── TooLittleTime               3
 │   ├── NotWritable                 3
 │   └── Locked                      3
 └── TaskError                       1   one task failed; what does not need it goes on
@@ -63,6 +64,10 @@ class TooLittleMemory(Refused, MemoryError):
 
 class TooLittleDisk(Refused, OSError):
     """The outputs do not fit the free space of the disk."""
+
+
+class TooLittleTime(Refused, TimeoutError):
+    """What is left takes longer than the walltime, however often the job is queued again."""
 
 
 class NotWritable(Refused, PermissionError):

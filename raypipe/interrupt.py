@@ -1,4 +1,4 @@
-"""Ends a run as tidily on SIGTERM (scancel, systemd) and SIGUSR1 (a walltime is near) as on Ctrl-C, and forgets none.
+"""Ends a run as tidily on SIGTERM (scancel, systemd) as on Ctrl-C, and keeps SIGUSR1 (a walltime is near) for the driver.
 
 Python drops an exception that a signal raises while an object is being freed, as references to Ray's objects are all the
 time. So the wish is kept, and the driver asks for it in every step.
@@ -18,12 +18,17 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._asked = False
-        self.is_out_of_time = False
-        """Whether it was the walltime that ended it."""
+        self.warnings = 0
+        """How often a walltime was said to be near: once is no reason to drop what is under way."""
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether the run was told to end."""
+        return self._asked
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Turn the signals into KeyboardInterrupt; on the main thread only, elsewhere whoever began the run ends it."""
+        """Turn the signals, but SIGUSR1, into KeyboardInterrupt; on the main thread only, elsewhere whoever began the run ends it."""
         before = {number: signal.getsignal(number) for number in _SIGNALS}
         self.listen()
         try:
@@ -45,8 +50,10 @@ class Interrupt:
             raise KeyboardInterrupt
 
     def _interrupt(self, number: int, _frame: Any) -> None:
+        if number == signal.SIGUSR1:
+            self.warnings += 1
+            return
         self._asked = True
-        self.is_out_of_time |= number == signal.SIGUSR1
         raise KeyboardInterrupt
 
 

@@ -22,7 +22,8 @@ from raypipe import __version__
 from raypipe.clean import temporary_files
 from raypipe.config import Config, parse_bytes
 from raypipe.day import Day
-from raypipe.errors import RaypipeError, TooLittleDisk, TooLittleMemory
+from raypipe.deadline import Life
+from raypipe.errors import RaypipeError, TooLittleDisk, TooLittleMemory, TooLittleTime
 from raypipe.events import (
     Event,
     Listener,
@@ -149,6 +150,9 @@ def budget_of(*plans: Plan) -> Budget:
 class Place(Protocol):
     """Where the Ray of runs is."""
 
+    life: Life
+    """How long it is there."""
+
     def budget(self, plans: Sequence[Plan]) -> Budget:
         """Return how the plans would be done there together. Raises `TooLittleMemory`."""
 
@@ -164,12 +168,16 @@ class Place(Protocol):
     def look(self, open_works: "Iterable[Work]", filter_actors: int, budget: Budget) -> Sequence[str | Event]:
         """See what is still to be done, and say what was made of that, and what else happened there."""
 
+    def refuse_hopeless(self) -> None:
+        """Raise `TooLittleTime` if a run that is out of time would be so for ever."""
+
 
 class ThisMachine:
     """A Ray of our own on this machine, begun and ended with the runs."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.life = Life()
 
     def budget(self, plans: Sequence[Plan]) -> Budget:
         """Return how this machine would do the plans. Raises `TooLittleMemory`."""
@@ -192,6 +200,9 @@ class ThisMachine:
     def look(self, _open_works: "Iterable[Work]", _filter_actors: int, _budget: Budget) -> Sequence[str]:
         """Nor is there anything to say about it."""
         return ()
+
+    def refuse_hopeless(self) -> None:
+        """A machine stays; whoever ended the run may run it again."""
 
 
 Planner = Callable[[], Plan]
@@ -244,7 +255,7 @@ class _Together:
     """The runs of one command; it is the driver's `Command`."""
 
     def __init__(self, place: Place, listeners: Sequence[Listener]) -> None:
-        self.place, self.listeners = place, listeners
+        self.place, self.listeners, self.life = place, listeners, place.life
         self.began = time.monotonic()
         self.interrupt = Interrupt()
         self.runs: list[_Run] = []
@@ -294,8 +305,21 @@ class _Together:
             for run in self._at_work():
                 run.held.close()
                 _refuse(run.report, error, run.listeners)
-        for run in self._at_work():
+        self._end_all()
+
+    def _end_all(self) -> None:
+        """End what is not over: complete, or interrupted."""
+        for run in (ending := self._at_work()):
+            run.report.interrupted |= not run.is_complete
+            run.report.out_of_time = run.report.interrupted and not self.interrupt.is_asked
             run.end()
+        late = [run for run in ending if run.report.out_of_time]
+        try:
+            if late:
+                self.place.refuse_hopeless()
+        except TooLittleTime as error:
+            for run in late:
+                _refuse(run.report, error, run.listeners)
 
     def _on_ray(self, budget: Budget) -> None:
         self._phase("starting Ray")
@@ -319,13 +343,16 @@ class _Together:
         """End what is under way, and say of all that is not over that it was interrupted."""
         for report in reports:
             if not report.is_over:
-                report.interrupted, report.out_of_time = True, self.interrupt.is_out_of_time
-        for run in self._at_work():
-            run.end()
+                report.interrupted = True
+        self._end_all()
 
     def go_on(self) -> None:
-        """Raise KeyboardInterrupt if the runs were told to end."""
+        """Raise KeyboardInterrupt if the runs were told to end, or their time is up."""
         self.interrupt.check()
+        if self.interrupt.warnings:
+            self.life.warn()
+        if self.life.is_over or self.interrupt.warnings > 1:
+            raise KeyboardInterrupt
 
     def budget_now(self, before: Budget) -> Budget:
         """Return how the plans go on with what is there by now."""
@@ -369,6 +396,8 @@ class _Run:
         self.keys: dict[TaskId, dict[str, str]] = {}
         """Of what was published: its key as it is in the ledger."""
         self.began = time.monotonic()
+        self.is_complete = False
+        """Whether there is nothing left to do."""
 
     def begin(self, budget: Budget) -> None:
         """Clear up after a run that was killed, and tell what is to be done."""
@@ -410,6 +439,7 @@ class _Run:
                 self._not_published(session, file, error)
                 continue
             published.add((file.stage, file.path))
+            self.together.life.is_fruitful = True
             self.keys[file.stage, file.path] = key
             size = sum(each.size for each in file.files)
             self.report.done += 1
@@ -442,6 +472,7 @@ class _Run:
 
     def ended(self) -> None:
         """End the run, as nothing of it is under way any more; the last one when Ray is down."""
+        self.is_complete = True
         if not self.together.is_last(self):
             self.end()
 

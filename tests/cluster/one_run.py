@@ -1,14 +1,14 @@
 """Submits one run on the Slurm where this is called, waits until it is over, and prints what became of it as JSON.
 
-python -m tests.cluster.one_run FOLDER elastic|fixed|beside NODES DRIVER...
+python -m tests.cluster.one_run FOLDER elastic|once|fixed|beside NODES DRIVER...
 
-`beside` is an elastic run that leaves its nodes to others, too, and says nothing of memory.
+`once` is an elastic run that is not queued again; `beside` one that leaves its nodes to others, too, and says nothing of memory.
 """
 
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from cluster import slurm
@@ -28,7 +28,7 @@ def settings_beside(folder: Path) -> JobSettings:
 
 
 def main(folder: Path, how: str, nodes: int, driver: list[str]) -> None:
-    settings = settings_beside(folder) if how == "beside" else settings_of(folder)
+    settings = settings_beside(folder) if how == "beside" else replace(settings_of(folder), requeue=how != "once")
     run = folder / "run"
     run.mkdir()
     if how == "fixed":

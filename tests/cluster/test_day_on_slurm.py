@@ -28,12 +28,14 @@ def four_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluste
         yield cluster
 
 
-def submit(slurm: SlurmCluster, days: list[Path], out: Path, workers: str) -> tuple[Path, dict[str, int]]:
+def submit(
+    slurm: SlurmCluster, days: list[Path], out: Path, workers: str, *options: str, settings_toml: str = SETTINGS
+) -> tuple[Path, dict[str, int]]:
     """Submit days; return the folder of the run and the ids of its jobs."""
     settings = out / "raypipe.toml"
     out.mkdir()
-    settings.write_text(SETTINGS)
-    command = [sys.executable, "-m", "raypipe", "submit", *days, "--output", out, "--workers", workers]
+    settings.write_text(settings_toml)
+    command = [sys.executable, "-m", "raypipe", "submit", *days, "--output", out, "--workers", workers, *options]
     # What earlier runs on this machine compiled is not on the nodes, and needs a place that is.
     cache = {"RAYPIPE_CACHE_DIR": str(out.parent / "kernels")}
     slurm.run_on(HEAD, [*command, "--config", settings], environment=cache)
@@ -123,11 +125,58 @@ def test_a_head_that_crashes_goes_on_where_it_was(
     four_nodes.crash(head)
     done_before = {each["output"] for each in events(out) if each["event"] == "TaskDone"}
     ends_well(four_nodes, run, jobs, out, datasets(processed.folder))
+    assert_nothing_is_done_twice(out, done_before)
+    kept = [path for path in run.glob("raypipe-ray.*.log") if "== raylet.out ==" in path.read_text()]
+    assert kept, "of workers that lost their head"
+    assert token.strip() not in "".join(path.read_text() for path in kept)
+
+
+def test_a_head_whose_time_is_up_goes_on_in_its_next_life(
+    four_nodes: SlurmCluster, simulated: Path, processed: Processed, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    warned = SETTINGS.replace("[slurm]", "[slurm]\nwarning_seconds = 20")
+    run, jobs = submit(four_nodes, [simulated], out, "2:2", "--time", "60", settings_toml=warned)
+    wait_until(lambda: has_begun(out, 8), 120, "some tiles")
+    four_nodes.run_on(HEAD, ["scancel", "--batch", "--signal=USR1", str(jobs["head"])])
+    wait_until(lambda: any(each["event"] == "RunEnded" for each in events(out)), 60, "the first life's end")
+    done_before = {each["output"] for each in events(out) if each["event"] == "TaskDone"}
+    ends_well(four_nodes, run, jobs, out, datasets(processed.folder))
+    assert four_nodes.job(jobs["head"])["Restarts"] == "1"
+    assert_nothing_is_done_twice(out, done_before)
+
+
+def test_a_worker_that_is_told_to_go_costs_no_restart(
+    four_nodes: SlurmCluster, simulated: Path, processed: Processed, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run, jobs = submit(four_nodes, [simulated], out, "2:2", settings_toml=SETTINGS + "restarts = 0\n")
+    wait_until(lambda: has_begun(out, 2), 120, "the first tiles")
+    four_nodes.run_on(HEAD, ["scancel", f"{jobs['worker']}_1"])
+    ends_well(four_nodes, run, jobs, out, datasets(processed.folder))
+    assert any("had to go" in str(each["text"]) for each in events(out) if each["event"] == "Note")
+
+
+def test_a_walltime_in_which_nothing_can_be_done_ends_with_what_is_needed(
+    four_nodes: SlurmCluster, simulated: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    warned = SETTINGS.replace("[slurm]", "[slurm]\nwarning_seconds = 179")
+    run, jobs = submit(four_nodes, [simulated], out, "1:1", "--time", "3", settings_toml=warned)
+    four_nodes.wait_job(jobs["finish"], "COMPLETED", seconds=240)
+    head = four_nodes.job(jobs["head"])
+    assert (head["ExitCode"], head["Restarts"]) == ("3:0", "0"), logs_of(run)
+    assert "takes about" in logs_of(run)
+    assert "--time" in logs_of(run)
+    assert not list(out.rglob("*.hkl"))
+    assert leftovers(out) == []
+    assert four_nodes.run_on(HEAD, ["squeue", "--noheader"]).stdout == ""
+
+
+def assert_nothing_is_done_twice(out: Path, done_before: set[object]) -> None:
+    """What an earlier life of the driver made, a later one left alone, but for what is rewritten."""
     lives = sorted((out / DAY / ".raypipe" / "runs").iterdir())
     assert len(lives) > 1
     later = [json.loads(line) for life in lives[1:] for line in (life / "events.jsonl").read_text().splitlines()]
     again = {each["output"] for each in later if each["event"] == "TaskDone"} & done_before
     assert again <= {"session01/unity_71bf.hkl", "session01/eyelink_24d5.hkl"}, "what was done is not done twice"
-    kept = [path for path in run.glob("raypipe-ray.*.log") if "== raylet.out ==" in path.read_text()]
-    assert kept, "of workers that lost their head"
-    assert token.strip() not in "".join(path.read_text() for path in kept)

@@ -109,7 +109,7 @@ def test_a_worker_is_one_exclusive_node_of_an_array_and_begins_after_its_head() 
         "--cpus-per-task=8", "--mem=60000M", "--signal=B:USR1@300", "--qos=long", "--mail-type=END",
     ]  # fmt: skip
     assert body(text)[-1] == (
-        f"exec python -P -m cluster.worker --run={RUN} --name=pipe2 --head=1234 --temp=/local --scratch=/scratch"
+        f"exec python -P -m cluster.worker --run={RUN} --name=pipe2 --head=1234 --warning=300 --temp=/local --scratch=/scratch"
     )
 
 

@@ -61,7 +61,7 @@ def test_of_nodes_that_crash_the_head_and_a_worker_begin_again_elsewhere(
     result = run.result()
     check_a_complete_run(ray_slurm, tmp_path, result, restarts=1)
     assert lines(tmp_path / "begun") == 2
-    assert "the head was queued again; its hold is lifted" in result["outputs"]
+    assert f"{head} was queued again; its hold is lifted" in result["outputs"]
     assert f"{workers}_1 was queued again; its hold is lifted" in result["outputs"]
     assert states(result) == {
         head: "FAILED",
@@ -73,6 +73,19 @@ def test_of_nodes_that_crash_the_head_and_a_worker_begin_again_elsewhere(
     assert set(of_workers) == {str(job["number"]) for job in result["jobs"] if job["id"].startswith(f"{workers}_")}
     (said,) = tmp_path.glob("pipe2-finish-slurm.*.out")
     assert said.read_text() == "finished\n"
+
+
+def test_a_head_that_may_not_be_queued_again_says_what_to_do_and_leaves_nothing(
+    ray_slurm: SlurmCluster, tmp_path: Path
+) -> None:
+    result = one_run(ray_slurm, tmp_path, "once", nodes=2, code=75)
+    assert result["outcomes"][0]["exit_code"] == 75, result["outputs"]
+    assert result["outcomes"][0]["restarts"] == 0
+    assert "cannot be queued again" in result["outputs"]
+    assert "`raypipe submit`" in result["outputs"]
+    assert lines(tmp_path / "begun") == 1
+    assert result["left"] == []
+    assert clean(ray_slurm), strays(ray_slurm)
 
 
 def check_a_complete_run(cluster: SlurmCluster, folder: Path, result: dict[str, Any], *, restarts: int) -> None:
@@ -130,16 +143,15 @@ def test_what_a_killed_head_leaves_is_ended_by_the_job_after_it(ray_slurm: Slurm
 
 
 def crash_and_boot(cluster: SlurmCluster, job: int | str) -> None:
-    """Crash the node of a job, wait until that runs elsewhere, and boot the node again.
+    """Crash the node of a job, boot it as soon as Slurm has noticed, and wait until the job runs elsewhere.
 
-    Booted earlier, it might be given the job again, and then Slurm's order to kill the first life, which it could not
-    deliver to a node that was off, would hit the second.
+    Given the job again, the node would end it: it still gets the order to, which was for the first life.
     """
     node = cluster.job(job)["NodeList"]
     cluster.crash(node)
     cluster.wait_job(job, "PENDING")
-    assert cluster.wait_job(job, "RUNNING")["NodeList"] != node
     cluster.boot(node)
+    assert cluster.wait_job(job, "RUNNING")["NodeList"] != node
 
 
 def states(result: dict[str, Any]) -> dict[int | str, str]:

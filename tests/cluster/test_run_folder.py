@@ -4,7 +4,15 @@ import os
 import stat
 from pathlib import Path
 
-from cluster.run_folder import forget, read_address, write_address, write_token
+from cluster.run_folder import (
+    forget,
+    read_address,
+    said_again,
+    say_again,
+    unsay_again,
+    write_address,
+    write_token,
+)
 
 
 def test_a_token_is_its_owners_and_new_each_time(tmp_path: Path) -> None:
@@ -36,3 +44,15 @@ def test_nothing_is_left(tmp_path: Path) -> None:
     forget(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["events"]
     assert read_address(tmp_path / "nowhere") is None
+
+
+def test_jobs_that_had_themselves_queued_again_are_known_by_their_ids(tmp_path: Path) -> None:
+    assert said_again(tmp_path) == set()
+    for job in (7, 8):
+        say_again(tmp_path, job)
+    forget(tmp_path)
+    assert said_again(tmp_path) == {7, 8}
+    unsay_again(tmp_path, 8)
+    unsay_again(tmp_path, 9)
+    assert said_again(tmp_path) == {7}
+    assert said_again(tmp_path / "gone") == set()

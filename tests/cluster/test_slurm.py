@@ -2,6 +2,7 @@
 
 import os
 import sys
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ from cluster.errors import ClusterError, SlurmMissing, SlurmRefused, SlurmSilent
 from cluster.slurm import Job, Node, NodeSize, Outcome
 
 JOBS = """\
-14|14|N/A|PENDING||BeginTime|pipe2
-15|15|1|RUNNING|g5n-2|None|pipe2-worker-14
-17|15|2|CONFIGURING|g5n-3|None|pipe2-worker-14
-15|15|3|PENDING||ReqNodeNotAvail, UnavailableNodes:g5n-4|pipe2-worker-14
-16|16|N/A|PENDING||Dependency|a|b
-5|5|N/A|FAILED|g5n-[1-3]|NonZeroExitCode|pipe2
+14|14|N/A|PENDING||BeginTime||pipe2
+15|15|1|RUNNING|g5n-2|None|g5n-[1,4]|pipe2-worker-14
+17|15|2|CONFIGURING|g5n-3|None||pipe2-worker-14
+15|15|3|PENDING||ReqNodeNotAvail, UnavailableNodes:g5n-4|(null)|pipe2-worker-14
+16|16|N/A|PENDING||Dependency||a|b
+5|5|N/A|FAILED|g5n-[1-3]|NonZeroExitCode||pipe2
 """
 JOB = (
     "JobId=1 JobName=pipe2 UserId=root(0) GroupId=root(0) MCS_label=N/A Priority=4294901759 Nice=0 Account=(null) "
@@ -51,7 +52,8 @@ def test_jobs_and_elements() -> None:
     head, first, second, third, other, failed = slurm.parse_jobs(JOBS)
     assert head == Job("14", 14, "pipe2", "PENDING", "BeginTime", "")
     assert head.in_hold_after_requeue
-    assert (first.id, first.number) == ("15_1", 15)
+    assert (first.id, first.number, first.excluded) == ("15_1", 15, "g5n-[1,4]")
+    assert (second.excluded, third.excluded) == ("", "")
     assert (second.id, second.number, second.state) == ("15_2", 17, "CONFIGURING")
     assert third.id == "15_3"
     assert third.reason == "ReqNodeNotAvail, UnavailableNodes:g5n-4"
@@ -61,6 +63,23 @@ def test_jobs_and_elements() -> None:
     assert [job.in_hold_after_requeue for job in slurm.parse_jobs(JOBS)] == [True] + [False] * 5
     assert failed.nodes == "g5n-[1-3]"
     assert slurm.parse_jobs("") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("0:00", 0),
+        ("9:59", 599),
+        ("1:02:03", 3723),
+        ("2-01:02:03", 176_523),
+        ("UNLIMITED", inf),
+        ("NOT_SET", inf),
+        ("INVALID", inf),
+        ("", inf),
+    ],
+)
+def test_the_time_that_a_job_has_left(said: str, seconds: float) -> None:
+    assert slurm.parse_time_left(said + "\n") == seconds
 
 
 def test_the_outcome_of_a_job() -> None:
@@ -191,14 +210,18 @@ def test_no_such_partition(programs: Path) -> None:
 
 
 def test_what_is_asked(programs: Path) -> None:
-    put(programs, "squeue", "print('1|1|N/A|RUNNING|n1|None|' + ' '.join(sys.argv[1:]))")
+    put(programs, "squeue", "print('1|1|N/A|RUNNING|n1|None||' + ' '.join(sys.argv[1:]))")
     assert slurm.jobs([1, "2_3"])[0].name.endswith("--jobs=1,2_3")
     assert slurm.jobs(names=["a", "b"], ended=True)[0].name.endswith("--name=a,b --me --states=all")
     assert slurm.jobs()[0].name.endswith("--me")
     put(programs, "scontrol", f"open({str(programs / 'asked')!r}, 'w').write(' '.join(sys.argv[1:]))")
     slurm.lift_hold("15_1")
     assert (programs / "asked").read_text() == "update JobId=15_1 StartTime=now"
+    slurm.exclude("15_1", "n[1-2],n4")
+    assert (programs / "asked").read_text() == "update JobId=15_1 ExcNodeList=n[1-2],n4"
     slurm.release("15_1")
     assert (programs / "asked").read_text() == "release 15_1"
+    put(programs, "squeue", "print('1:30' if sys.argv[1:] == ['--noheader', '--format=%L', '--jobs=7'] else '')")
+    assert slurm.time_left(7) == 90
     assert issubclass(SlurmRefused, ClusterError)
     assert os.environ["PATH"] == str(programs)

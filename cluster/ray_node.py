@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from cluster.errors import NotDrained, RayNotStarted, SettingsError
+from cluster.memory_guard import memory_guarded
 from cluster.share import Share
 
 FILTERS = "filters"
@@ -73,7 +74,9 @@ def ray_node(options: list[str], folder: Path, spill: Path | None = None) -> Ite
         if spill:
             spill.mkdir(mode=0o700, exist_ok=True)
             options = [*options, f"--object-spilling-directory={spill}"]
-        yield RayNode(_start([*options, f"--temp-dir={folder}"]))
+        node = RayNode(_start([*options, f"--temp-dir={folder}"]))
+        with memory_guarded():
+            yield node
     finally:
         _end(others)
         for each in (folder, spill):

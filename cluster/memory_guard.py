@@ -54,7 +54,9 @@ def _watch(limit: int, cgroup: Path | None, over: Event) -> None:
     while not over.wait(seconds):
         room = int(_FULL * limit) - used()
         if room < 0 and (worker := _largest_worker()):
-            log.warning("%d of the job's %d MB are in use: the largest worker, %d, is ended", *_mb(limit, room), worker.pid)
+            log.warning(
+                "%d of the job's %d MB are in use: the largest worker, %d, is ended", *_mb(limit, room), worker.pid
+            )
             with suppress(psutil.Error):
                 worker.kill()
             psutil.wait_procs([worker], timeout=_END_SECONDS)

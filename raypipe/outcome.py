@@ -31,6 +31,8 @@ class Written:
     """What gives way to the parts: folders with all that is in them, and what else has such a name."""
     node: str = ""
     """The machine that wrote it."""
+    began: float = 0.0
+    """When its worker began with it, in seconds since 1970; 0 where that is not known."""
 
     @property
     def files(self) -> tuple["Written", ...]:

@@ -100,9 +100,7 @@ class Told:
 def work(name: str, asks_mb: int, holds_mb: int, together: int, folder: Path, config: Config) -> Holding:
     # Of a session: those take no CPU, so that memory alone says how many there are at a time.
     session = Session(name, folder, folder)
-    task = Task(
-        BY_NAME["unity"], session, None, folder / f"{name}.out", {}, "todo", "", 0, memory=asks_mb * MB
-    )
+    task = Task(BY_NAME["unity"], session, None, folder / f"{name}.out", {}, "todo", "", 0, memory=asks_mb * MB)
     return Holding("unity", (task,), config, holds_mb, together)
 
 

@@ -26,16 +26,16 @@ def four_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluste
         yield cluster
 
 
-def submit(slurm: SlurmCluster, day: Path, out: Path, workers: str) -> tuple[Path, dict[str, int]]:
+def submit(slurm: SlurmCluster, day: Path, out: Path, workers: str, *options: str) -> tuple[Path, dict[str, int]]:
     """Submit a day; return the folder of the run and the ids of its jobs."""
     settings = out / "raypipe.toml"
-    out.mkdir()
+    out.mkdir(exist_ok=True)
     settings.write_text(SETTINGS)
     command = [sys.executable, "-m", "raypipe", "submit", day, "--output", out, "--workers", workers]
     # What earlier runs on this machine compiled is not on the nodes, and needs a place that is.
     cache = {"RAYPIPE_CACHE_DIR": str(out.parent / "kernels")}
-    slurm.run_on(HEAD, [*command, "--config", settings], environment=cache)
-    (run,) = (out / DAY / ".raypipe" / "cluster").iterdir()
+    slurm.run_on(HEAD, [*command, "--config", settings, *options], environment=cache)
+    *_, run = sorted((out / DAY / ".raypipe" / "cluster").iterdir())  # names begin with the time
     return run, json.loads((run / "jobs.json").read_text())
 
 

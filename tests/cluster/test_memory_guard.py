@@ -61,7 +61,10 @@ def test_a_guard_ends_with_its_block() -> None:
 @pytest.mark.parametrize(
     ("text", "held"),
     [
-        ("cache 70\nrss 3\ntotal_cache 900\ntotal_rss 500\ntotal_shmem 20\ntotal_inactive_file 880\n", 520),  # version 1
+        (
+            "cache 70\nrss 3\ntotal_cache 900\ntotal_rss 500\ntotal_shmem 20\ntotal_inactive_file 880\n",
+            520,
+        ),  # version 1
         ("anon 500\nfile 900\nkernel 7\nshmem 20\ninactive_file 880\n", 520),
     ],
 )

@@ -76,7 +76,9 @@ def at_once(attempts: list[Attempt], weight: dict[str, int]) -> dict[str, int]:
         beside = [
             weight[other.name.split(".")[0]]
             for other in attempts
-            if other.node == each.node and other.began <= each.began and each.began < max(other.ended, other.began + 1e-6)
+            if other.node == each.node
+            and other.began <= each.began
+            and each.began < max(other.ended, other.began + 1e-6)
         ]
         most[each.node] = max(most.get(each.node, 0), sum(beside))
     return most

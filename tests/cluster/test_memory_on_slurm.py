@@ -69,6 +69,17 @@ def run(cluster: SlurmCluster, folder: Path, works: list[Asked], *, workers: int
     return Seen(result["outcomes"], outputs, seen["events"], seen["failures"], attempts, results)
 
 
+def test_a_job_finds_the_cgroup_that_holds_it(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
+    if not ray_slurm.layout.cgroups:
+        pytest.skip("no cgroup holds jobs here")
+    ask = "from cluster.memory_guard import *; at = job_cgroup(); print(at, held_by_cgroup(at) >> 20)"
+    job = ray_slurm.submit(f"PYTHONPATH={ROOT} {sys.executable} -c '{ask}'", "--mem=300", f"--output={tmp_path}/said")
+    ray_slurm.wait_job(job, "COMPLETED")
+    folder, held = (tmp_path / "said").read_text().split()
+    assert f"/job_{job}" in folder
+    assert 5 <= int(held) < 300
+
+
 def at_once(attempts: list[Attempt], weight: dict[str, int]) -> dict[str, int]:
     """Return by node the most that was under way there at the same time, each attempt counted by its name's weight."""
     most: dict[str, int] = {}

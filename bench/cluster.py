@@ -2,7 +2,7 @@
 
 The nodes are namespaces that share this machine's cores, so the times say what a cluster costs, not what it gains: with the
 cores of three machines the work itself would take a third. What is compared is what came out, dataset by dataset; and the
-trace shows which node made what when. `--faults` has the day made once more for everything that can happen to it.
+trace shows which node made what when. `--faults` has the core stages of a smaller day made once for everything that can happen to it.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,62 +29,91 @@ from tests.slurm.harness import SlurmCluster, obstacle, wait_until
 
 RAYPIPE = [sys.executable, "-m", "raypipe"]
 LIMIT_SECONDS = 1200
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a day."""
+
+    channels: int
+    seconds: int
+
+
+LARGE, SMALL = Size(32, 30), Size(16, 30)
+CORE = ("rplparallel", "rplsplit", "rpllfp", "rplhighpass", "unity", "edfsplit", "aligning_objects")
+"""Stages of the days under faults."""
 COLOURS = "tab20"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--seconds", type=int, default=30)
-    parser.add_argument("--faults", action="store_true", help="a run under each fault, too")
-    parser.add_argument("--json", type=Path, default=Path("bench/results/cluster.json"))
+    parser.add_argument("--faults", action="store_true", help="the table of faults instead, on a smaller day")
+    parser.add_argument("--json", type=Path, default=Path("bench/results/cluster.json"), help="what is in it is kept")
     parser.add_argument("--picture", type=Path, default=Path("bench/results/cluster.png"))
     options = parser.parse_args()
     if reason := obstacle():
         sys.exit(reason)
+    known = json.loads(options.json.read_text()) if options.json.exists() else {}
     work = Path(tempfile.mkdtemp(prefix="raypipe-bench-", dir="/tmp"))  # nodes share what is in /tmp only if told so
+    (work / "kernels").symlink_to(Path.home() / ".cache")  # what this machine has compiled; it should have, before
     try:
-        figures = measure(work, options.channels, options.seconds, FAULTS if options.faults else ())
+        figures = known | (under_faults(work, SMALL, FAULTS) if options.faults else measure(work, LARGE))
     finally:
         shutil.rmtree(work)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(as_json(figures))
-    draw(figures["trace"], options.picture)
-    print(f"this machine {figures['local']:.1f} s, three nodes that share it {figures['cluster']['wall']:.1f} s;")
-    print(f"of {figures['datasets']} datasets {figures['cluster']['differing']} differ")
-    for row in figures.get("faults", ()):
-        print(json.dumps(row))
+    if not options.faults:
+        draw(figures["trace"], options.picture)
 
 
-def measure(work: Path, channels: int, seconds: int, faults: Iterable[Fault]) -> dict[str, Any]:
-    """Simulate the day, have it made here and on the nodes, then under each fault."""
-    simulate = [*RAYPIPE, "simulate", str(work), "--channels", str(channels), "--seconds", str(seconds)]
-    subprocess.run([*simulate, "--trials", "3", "--eye-seconds", "4"], check=True, stdout=subprocess.DEVNULL)
-    day = work / "picasso" / "20181105"
-    for name in ("warm", "local"):  # the first compiles
-        _free(work / "local")
-        command = [*RAYPIPE, "run", str(day), "--output", str(work / "local")]
-        local = take(command, RAYPIPE_CACHE_DIR=str(work / "kernels")).wall
-        print(f"{name}: {local:.1f} s", flush=True)
-    expected = datasets(work / "local" / DAY)
-    undisturbed = on_nodes(work, day, expected, None)
-    figures: dict[str, Any] = {"machine": machine(), "load_before": round(os.getloadavg()[0], 1)}
-    figures |= {"channels": channels, "seconds": seconds, "datasets": len(expected), "local": local}
-    figures |= {"trace": undisturbed.pop("trace"), "cluster": undisturbed}
-    rows = []
-    for fault in faults:
-        row = on_nodes(work, day, expected, fault)
+def measure(work: Path, size: Size) -> dict[str, Any]:
+    """Have a day made here and on the nodes."""
+    day = simulated(work / "large", size)
+    wall, expected = local(work, day)
+    figures: dict[str, Any] = {"machine": machine(), "load_before": round(os.getloadavg()[0], 1), **asdict(size)}
+    figures |= {"datasets": len(expected), "local": round(wall, 1)}
+    row = on_nodes(work, day, expected, None)
+    return figures | {"trace": row.pop("trace"), "cluster": row}
+
+
+def under_faults(work: Path, size: Size, faults: Iterable[Fault]) -> dict[str, Any]:
+    """Have a day made on the nodes, undisturbed and then under each fault."""
+    only = [word for stage in CORE for word in ("--only", stage)]
+    day = simulated(work / "small", size)
+    _, expected = local(work, day, *only)
+    rows: list[dict[str, Any]] = []
+    for fault in (None, *faults):
+        load = round(os.getloadavg()[0], 1)
+        row = on_nodes(work, day, expected, fault, *only)
         row.pop("trace")
-        rows.append({"fault": fault.name, **row, "longer": round(row["wall"] - undisturbed["wall"], 1)})
-    return figures | ({"faults": rows} if rows else {})
+        longer = {"longer": round(row["wall"] - rows[0]["wall"], 1)} if rows else {}
+        rows.append({"fault": fault.name if fault else "none", **row, **longer, "load_before": load})
+    return {"faults": {"machine": machine(), **asdict(size), "stages": CORE, "datasets": len(expected), "rows": rows}}
 
 
-def on_nodes(work: Path, day: Path, expected: dict[str, str], fault: Fault | None) -> dict[str, Any]:
+def simulated(root: Path, size: Size) -> Path:
+    """Simulate a day."""
+    options = ["--channels", str(size.channels), "--seconds", str(size.seconds), "--trials", "3", "--eye-seconds", "4"]
+    subprocess.run([*RAYPIPE, "simulate", str(root), *options], check=True, stdout=subprocess.DEVNULL)
+    return root / DAY
+
+
+def local(work: Path, day: Path, *only: str) -> tuple[float, dict[str, str]]:
+    """Have a day made on this machine; return the seconds it took, and its datasets."""
+    command = [*RAYPIPE, "run", str(day), "--output", str(work / "local"), *only]
+    taken = take(command, RAYPIPE_CACHE_DIR=str(work / "kernels"))
+    made = datasets(work / "local" / DAY)
+    _free(work / "local")
+    print(f"{day.parent.parent.name} here: {taken.wall:.1f} s", flush=True)
+    return taken.wall, made
+
+
+def on_nodes(work: Path, day: Path, expected: dict[str, str], fault: Fault | None, *only: str) -> dict[str, Any]:
     """Have the day made on three of four nodes, one to spare, and say what became of it."""
     out = work / "out"
     with SlurmCluster(nodes=4, cpus=2, memory_mb=4000, shared=[work]) as slurm:
         began = time.time()
-        run, jobs = submit(slurm, day, out, "2:2")
+        run, jobs = submit(slurm, day, out, "2:2", *only)
         row: dict[str, Any] = {}
         if fault:
             wait_until(lambda: has_begun(out, fault.tiles), LIMIT_SECONDS, "the first tiles")
@@ -91,7 +121,7 @@ def on_nodes(work: Path, day: Path, expected: dict[str, str], fault: Fault | Non
             fault.strike(slurm, jobs)
             if fault.ends_the_run:
                 _wait_for_end(slurm, run, jobs)
-                run, jobs = submit(slurm, day, out, "2:2")
+                run, jobs = submit(slurm, day, out, "2:2", *only)
         _wait_for_end(slurm, run, jobs)
         ended = [each for each in events(out) if each["event"] == "RunEnded"][-1]
         if ended["outcome"] != "done":
@@ -161,8 +191,8 @@ def draw(rows: Sequence[Sequence[Any]], path: Path) -> None:
 
 def as_json(figures: dict[str, Any]) -> str:
     """Return figures as JSON, a row of the trace on a line."""
-    rows = ",\n  ".join(json.dumps(row) for row in figures["trace"])
-    text = json.dumps(figures | {"trace": "ROWS"}, indent=1)
+    rows = ",\n  ".join(json.dumps(row) for row in figures.get("trace", ()))
+    text = json.dumps(figures | ({"trace": "ROWS"} if rows else {}), indent=1)
     return text.replace('"ROWS"', f"[\n  {rows}\n ]") + "\n"
 
 

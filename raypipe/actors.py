@@ -5,9 +5,8 @@ What can go wrong inside a worker comes back as a value, so that one bad file ne
 worker that dies is the driver's business.
 """
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -53,11 +52,9 @@ class FilterActor:
         kernels.warm()
         self._behind = WriteBehind()
         self._work: dict[int, GroupWork] = {}
-        self._began = 0.0
 
     def begin(self, groups: Mapping[int, Group], stages: Mapping[str, ChannelStage], token: str) -> None:
         """Begin `groups` (by their number in the pass): their files are made, under temporary names."""
-        self._began = time.time()
         for number, group in groups.items():
             self._work[number] = GroupWork(group, stages, token=token, behind=self._behind)
 
@@ -76,7 +73,7 @@ class FilterActor:
             work.finish()
         except Exception as error:  # noqa: BLE001 (the boundary)
             work.give_up(error)
-        return Finished(tuple(replace(file, began=self._began) for file in work.written), tuple(work.failures))
+        return Finished(tuple(work.written), tuple(work.failures))
 
     def abort(self, numbers: tuple[int, ...]) -> None:
         """Remove what was begun of the groups `numbers`."""
@@ -87,10 +84,8 @@ class FilterActor:
 
 def _do_work(work: Work, token: str) -> list[Made]:
     """Do the work; tell of every one of its tasks what became of it."""
-    began = time.time()
     try:
-        made = work.make(maker_of(work.tasks[0].stage), token)
-        return [replace(each, written=each.written and replace(each.written, began=began)) for each in made]
+        return work.make(maker_of(work.tasks[0].stage), token)
     except Exception as error:  # noqa: BLE001 (the boundary: whatever it is, it is this work's alone)
         return [Made.failure(task, error) for task in work.tasks]
 

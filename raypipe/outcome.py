@@ -54,10 +54,12 @@ class Written:
             _sync(file.path.parent for file in files)
 
     @classmethod
-    def at(cls, temporary: Path, stage: str, channel: int | None, path: Path) -> "Written":
+    def at(cls, temporary: Path, stage: str, channel: int | None, path: Path, *, began: float = 0.0) -> "Written":
         """Make the record of the file `temporary`, which is to become `path`."""
         status = temporary.stat()
-        return cls(stage, channel, path, temporary, status.st_size, status.st_mtime_ns, node=socket.gethostname())
+        return cls(
+            stage, channel, path, temporary, status.st_size, status.st_mtime_ns, node=socket.gethostname(), began=began
+        )
 
 
 def cells_in(folder: Path) -> list[Path]:

@@ -26,6 +26,15 @@ def usable_memory() -> int:
     return min(limit for limit in limits if limit > 0)
 
 
+def job_cgroup() -> Path | None:
+    """Return the folder of the cgroup that holds this process to the memory it may use; None where none does."""
+    least = usable_memory()
+    for folder in _own_cgroups("memory"):
+        if least in (*_numbers(folder / "memory.max"), *_numbers(folder / "memory.limit_in_bytes")):
+            return folder
+    return None
+
+
 def shared_memory() -> int:
     """Return the bytes free in `/dev/shm`, where an object store lives (0 where there is no such place)."""
     try:

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 from cluster.errors import NotDrained, RayNotStarted, SettingsError
+from cluster.memory_guard import memory_guarded
 from cluster.ray_logs import dead_workers, keep_logs
 from cluster.share import Share
 
@@ -82,7 +83,8 @@ def ray_node(
             spill.mkdir(mode=0o700, exist_ok=True)
             options = [*options, f"--object-spilling-directory={spill}"]
         node = RayNode(_start([*options, f"--temp-dir={folder}"]))
-        yield node
+        with memory_guarded():
+            yield node
     finally:
         dead = dead_workers(folder)  # now: at the end all are
         _end(others)

@@ -4,6 +4,7 @@ The three outputs of a channel are written while the recording is read, so no ra
 memory does not grow with the length of the session. Nothing here knows of Ray.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ class GroupWork:
 
     def __init__(self, group: Group, stages: Mapping[str, ChannelStage], *, token: str, behind: WriteBehind) -> None:
         self.group = group
+        self._began = time.time()
         self.written: list[Written] = []
         """Files that are complete and synced, each under its temporary name."""
         self.failures: list[Failure] = []
@@ -113,7 +115,8 @@ class GroupWork:
             with self._giving_up(stage, row):
                 lowest, highest = self._filters[stage].extremes[:, row]
                 file.finish({"analogInfo": {"MaxVal": highest, "MinVal": lowest}})
-                self.written.append(Written.at(file.sync(), stage, self.group.lanes[row].channel, file.path))
+                channel = self.group.lanes[row].channel
+                self.written.append(Written.at(file.sync(), stage, channel, file.path, began=self._began))
                 del self._files[stage, row]
 
     def give_up(self, error: Exception) -> None:

@@ -116,6 +116,9 @@ class TaskDone(Event, frozen=True):
     size: int
     node: str = ""
     """The machine on which it was made."""
+    began: float = 0.0
+    ended: float = 0.0
+    """From when to when, in seconds since 1970; what a worker makes together began together."""
 
 
 class TaskFailed(Event, frozen=True):

@@ -31,6 +31,8 @@ class Written:
     """What gives way to the parts: folders with all that is in them, and what else has such a name."""
     node: str = ""
     """The machine that wrote it."""
+    began: float = 0.0
+    """When its worker began with it, in seconds since 1970; 0 where that is not known."""
 
     @property
     def files(self) -> tuple["Written", ...]:
@@ -52,10 +54,12 @@ class Written:
             _sync(file.path.parent for file in files)
 
     @classmethod
-    def at(cls, temporary: Path, stage: str, channel: int | None, path: Path) -> "Written":
+    def at(cls, temporary: Path, stage: str, channel: int | None, path: Path, *, began: float = 0.0) -> "Written":
         """Make the record of the file `temporary`, which is to become `path`."""
         status = temporary.stat()
-        return cls(stage, channel, path, temporary, status.st_size, status.st_mtime_ns, node=socket.gethostname())
+        return cls(
+            stage, channel, path, temporary, status.st_size, status.st_mtime_ns, node=socket.gethostname(), began=began
+        )
 
 
 def cells_in(folder: Path) -> list[Path]:

@@ -444,7 +444,8 @@ class _Run:
             size = sum(each.size for each in file.files)
             self.report.done += 1
             self.report.bytes_written += size
-            self.emit(TaskDone(file.stage, session, file.channel, self._relative(file.path), size, file.node))
+            output, ended = self._relative(file.path), file.mtime_ns / 1e9
+            self.emit(TaskDone(file.stage, session, file.channel, output, size, file.node, file.began, ended))
         return published
 
     def _not_published(self, session: str, file: Written, error: OSError) -> None:

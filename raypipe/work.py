@@ -1,5 +1,6 @@
 """Work for a worker that is no filter: tasks that are made together, from files and objects to files under temporary names."""
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,10 @@ class Made:
     def failure(cls, task: Task, error: BaseException) -> "Made":
         """Make the record of a task that failed."""
         return cls(task, failed=failure(task.stage.name, number_of(task), task.output, error))
+
+    def since(self, began: float) -> "Made":
+        """Return the record with when its worker began (seconds since 1970)."""
+        return replace(self, written=replace(self.written, began=began)) if self.written else self
 
 
 Maker = Callable[[Sequence[Task], Config, str], Iterator[Made]]
@@ -68,7 +73,8 @@ class Work:
         """Make the files under their temporary names; what goes wrong with one is its alone, where it can be."""
         for folder in {task.output.parent for task in self.tasks}:
             folder.mkdir(parents=True, exist_ok=True)
-        return list(maker(self.tasks, self.config, token))
+        began = time.time()
+        return [each.since(began) for each in maker(self.tasks, self.config, token)]
 
 
 def works_of(tasks: Sequence[Task], config: Config) -> list[Work]:

@@ -33,13 +33,13 @@ def submit(
 ) -> tuple[Path, dict[str, int]]:
     """Submit days; return the folder of the run and the ids of its jobs."""
     settings = out / "raypipe.toml"
-    out.mkdir()
+    out.mkdir(exist_ok=True)
     settings.write_text(settings_toml)
-    command = [sys.executable, "-m", "raypipe", "submit", *days, "--output", out, "--workers", workers, *options]
+    command = [sys.executable, "-m", "raypipe", "submit", *days, "--output", out, "--workers", workers]
     # What earlier runs on this machine compiled is not on the nodes, and needs a place that is.
     cache = {"RAYPIPE_CACHE_DIR": str(out.parent / "kernels")}
-    slurm.run_on(HEAD, [*command, "--config", settings], environment=cache)
-    (run,) = (out / DAY / ".raypipe" / "cluster").iterdir()
+    slurm.run_on(HEAD, [*command, "--config", settings, *options], environment=cache)
+    *_, run = sorted((out / DAY / ".raypipe" / "cluster").iterdir())  # names begin with the time
     return run, json.loads((run / "jobs.json").read_text())
 
 

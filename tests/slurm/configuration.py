@@ -116,7 +116,7 @@ def slurm_conf(layout: Layout) -> str:
         "SlurmctldTimeout=60",
         f"MessageTimeout={MESSAGE_TIMEOUT_S}",
         "TCPTimeout=2",
-        "KillWait=5",
+        "KillWait=30",  # its own default: a cancelled driver ends Ray and tidies up on a busy machine too
         "UnkillableStepTimeout=20",
         # as on a ParallelCluster
         "JobRequeue=1",

@@ -78,7 +78,7 @@ def _create(action: CreateSnapshot, aws: Aws, settings: FinalizeSettings) -> Non
         OUTCOME: "good" if action.good else "failed",
         CREATED: datetime.now(UTC).isoformat(),
     }
-    if os.path.ismount(settings.mount):  # noqa: PTH114
+    if os.path.ismount(settings.mount):
         os.sync()  # what the head node still holds in memory is no part of a snapshot
     written = [{"Key": key, "Value": value} for key, value in tags.items()]
     with calling("ec2:CreateSnapshot"):

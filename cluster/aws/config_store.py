@@ -78,19 +78,21 @@ def _write(path: Path, text: bytes, *, like: Path) -> None:
 
 def _replace_object(where: str, s3: Any, was: Content, text: bytes, mark: str) -> None:
     place = _object(where)
-    backup = place | {"Key": f"{place['Key']}.before-{mark}"}
     with calling(f"s3:PutObject {where}"):
-        try:
-            try:
-                s3.put_object(**backup, Body=was.text, IfNoneMatch="*")
-            except ClientError as error:
-                if code_of(error) not in _CHANGED:  # an earlier try made it
-                    raise
-            s3.put_object(**place, Body=text, IfMatch=was.version)
-        except ClientError as error:
-            if code_of(error) in _CHANGED:
-                raise _changed(where) from error
-            raise
+        _put(s3, place | {"Key": f"{place['Key']}.before-{mark}"}, was.text, IfNoneMatch="*")
+        if not _put(s3, place, text, IfMatch=was.version) and read_config(where, s3).text != text:
+            raise _changed(where)
+
+
+def _put(s3: Any, place: dict[str, str], text: bytes, **condition: str) -> bool:
+    """Put an object if the condition holds; it also does not hold any more if the answer to an earlier try was lost."""
+    try:
+        s3.put_object(**place, Body=text, **condition)
+    except ClientError as error:
+        if code_of(error) in _CHANGED:
+            return False
+        raise
+    return True
 
 
 def _object(where: str) -> dict[str, str]:

@@ -100,7 +100,11 @@ class World:
 
 def patch(world: World) -> None:
     """Give moto what it lacks."""
-    create, describe, delete = EBSBackend.create_snapshot, ElasticBlockStore.describe_snapshots, EBSBackend.delete_snapshot
+    create, describe, delete = (
+        EBSBackend.create_snapshot,
+        ElasticBlockStore.describe_snapshots,
+        EBSBackend.delete_snapshot,
+    )
 
     def create_snapshot(self: Any, *args: Any, **kwargs: Any) -> Any:
         snapshot = create(self, *args, **kwargs)

@@ -38,11 +38,11 @@ def main():
             call("PutItem", TableName=table, Item=key | {"Data": {"M": fleet}})
     except (urllib.error.HTTPError, KeyError) as error:
         message = error.read().decode() if isinstance(error, urllib.error.HTTPError) else str(error)
-        print(json.dumps({"message": message}))
+        print(json.dumps({"message": message}))  # noqa: T201
         return 1
     since = datetime.fromisoformat(fleet["lastStatusUpdatedTime"]["S"])
     stamp = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    print(json.dumps({"status": fleet["status"]["S"], "lastStatusUpdatedTime": stamp}, indent=2))
+    print(json.dumps({"status": fleet["status"]["S"], "lastStatusUpdatedTime": stamp}, indent=2))  # noqa: T201
     return 0
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ SharedStorage:
         SnapshotId: "{snapshot}"   # 'quoted', and with a comment: SnapshotId: snap-0comment
         DeletionPolicy: Snapshot
   - {{MountDir: /home2, Name: other, StorageType: Ebs, EbsSettings: {{SnapshotId: snap-0other}}}}\r
-Tags: [] 
+Tags: []
 """
 
 
@@ -44,7 +44,9 @@ class Emulator:
 
     def fake(self, what: str, **content: Any) -> Any:
         """Say or ask something that is no call of AWS."""
-        with urllib.request.urlopen(f"{self.url}/_fake/{what}", data=json.dumps(content).encode(), timeout=60) as answer:
+        with urllib.request.urlopen(
+            f"{self.url}/_fake/{what}", data=json.dumps(content).encode(), timeout=60
+        ) as answer:
             return json.load(answer)
 
     def begin(self, **plan: Any) -> None:
@@ -59,7 +61,9 @@ class Emulator:
     def actions(self, *left_out: str) -> list[str]:
         """Return the names of the calls that change something, in order."""
         ours = [entry["action"] for entry in self.log()]
-        return [name for name in ours if not name.startswith(("Describe", "Get")) and name not in ("PutItem", *left_out)]
+        return [
+            name for name in ours if not name.startswith(("Describe", "Get")) and name not in ("PutItem", *left_out)
+        ]
 
 
 @contextmanager
@@ -73,7 +77,8 @@ def emulated(folder: Path) -> Iterator[Emulator]:
             stdin=subprocess.PIPE,
             stderr=log,
             cwd=Path(__file__).parents[2],
-            env=os.environ | {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"},  # a thousand snapshots, which each look would cost
+            env=os.environ
+            | {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"},  # a thousand snapshots, which each look would cost
         )
     try:
         while not port.exists():
@@ -103,7 +108,7 @@ class Cluster:
     def settings(self, **others: Any) -> FinalizeSettings:
         """Return settings that wait for little."""
         given = {"run": "run-1", "cluster": self.name, "config": str(self.config), "keep": 2, "poll_seconds": 0.01}
-        given |= {"settle_seconds": 0.3, "lease_seconds": 2.0, "patience_seconds": 5.0}
+        given |= {"settle_seconds": 0.3, "lease_seconds": 60.0, "patience_seconds": 5.0}
         return FinalizeSettings(**(given | others))
 
     @property
@@ -130,6 +135,12 @@ class Cluster:
             for id, found in self.snapshots().items()
             if found["State"] != "error" and {"Key": RUN, "Value": run} in found["Tags"]
         ]
+
+    def lease_runs_out(self) -> None:
+        """Let time pass, as far as the lease of a finalizer is concerned."""
+        lease = {"Id": {"S": "RAYPIPE_FINALIZE"}, "Holder": {"S": "killed"}, "EndsAt": {"N": "0"}}
+        with suppress(self.aws.dynamodb.exceptions.ResourceNotFoundException):  # it went with the cluster
+            self.aws.dynamodb.put_item(TableName=f"parallelcluster-{self.name}", Item=lease)
 
     def status(self) -> str:
         """Return the stack's status."""
@@ -161,7 +172,10 @@ def make_cluster(aws: Aws, emulator: Emulator, folder: Path, *, name: str | None
             "BillingMode": "PAY_PER_REQUEST",
         },
     }
-    tags = [{"Key": "parallelcluster:version", "Value": "3.16.1"}, {"Key": "parallelcluster:cluster-name", "Value": name}]
+    tags = [
+        {"Key": "parallelcluster:version", "Value": "3.16.1"},
+        {"Key": "parallelcluster:cluster-name", "Value": name},
+    ]
     template = json.dumps({"Resources": resources})
     cluster.stack = aws.cloudformation.create_stack(StackName=name, TemplateBody=template, Tags=tags)["StackId"]
     made = aws.cloudformation.describe_stack_resources(StackName=name)["StackResources"]

@@ -104,9 +104,9 @@ class Finalizer:
     def plan(self) -> list[Step]:
         """Return what would be done, and change nothing; the outputs are not read, they are taken to hold."""
         state, _ = self._look()
-        if not state.of_run(self.settings.run) and isinstance(self._next(replace(state, complaints=())), LookAtFleet):
-            state = self._with_fleet(state)
-        return foresee(state, self.settings)
+        steps = foresee(state, self.settings)
+        looks = any(isinstance(step.action, LookAtFleet) for step in steps)
+        return foresee(self._with_fleet(state), self.settings) if looks else steps
 
     def _look(self) -> tuple[State, Content]:
         aws, settings = self.tools.aws, self.settings

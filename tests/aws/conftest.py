@@ -40,6 +40,8 @@ def aws(emulator: Emulator) -> Aws:
 def make(aws: Aws, emulator: Emulator, tmp_path: Path) -> Callable[..., Cluster]:
     """Give a function that makes clusters."""
 
+    emulator.fake("reset")
+
     def new(**others: Any) -> Cluster:
         return make_cluster(aws, emulator, tmp_path, **others)
 

@@ -3,7 +3,8 @@
 python -m tests.aws.emulator PORT_FILE
 
 Whatever takes time on AWS takes a number of looks here, so that a run makes the same calls each time. Besides AWS's own
-calls it takes, as JSON: POST /_fake/begin (a plan, see `Plan`; forgets the log), /_fake/process (whose pid is to be
+calls it takes, as JSON: POST /_fake/begin (a plan, see `Plan`; forgets the log), /_fake/reset (forgets all of
+AWS), /_fake/process (whose pid is to be
 killed), /_fake/mark (something that is no call, such as a rename), GET /_fake/log.
 """
 
@@ -27,6 +28,7 @@ from moto.core.responses import ActionResult
 from moto.dynamodb.models import DynamoDBBackend
 from moto.ec2.models.elastic_block_store import EBSBackend
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -223,6 +225,9 @@ class Front:
         match what:
             case "begin":
                 world.begin(Plan(**said))
+            case "reset":  # moto looks through all there ever was, each time
+                moto_api_backend.reset()
+                world.looks, world.ends = {}, {}
             case "process":
                 world.pid = said["pid"]
             case "mark":

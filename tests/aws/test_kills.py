@@ -72,6 +72,7 @@ def test_killed_anywhere_and_run_again(make: Callable[..., Cluster], processes: 
     # Killed before a look, the world is what it is after the call before it.
     sites = [site for site in sites if site[2] == "after" or not site[1].startswith(_LOOKING)]
     for index, action, when in sites:
+        whole.emulator.fake("reset")
         cluster = make()
         ended = run_in_process(processes, cluster, cluster.settings(), kill={"index": index, "when": when})
         (*_, last) = cluster.emulator.log()

@@ -142,6 +142,12 @@ class Cluster:
         with suppress(self.aws.dynamodb.exceptions.ResourceNotFoundException):  # it went with the cluster
             self.aws.dynamodb.put_item(TableName=f"parallelcluster-{self.name}", Item=lease)
 
+    def fleet(self) -> str:
+        """Return the status of the compute nodes."""
+        key = {"Id": {"S": "COMPUTE_FLEET"}}
+        item = self.aws.dynamodb.get_item(TableName=f"parallelcluster-{self.name}", Key=key)["Item"]
+        return item["Data"]["M"]["status"]["S"]
+
     def status(self) -> str:
         """Return the stack's status."""
         return self.aws.cloudformation.describe_stacks(StackName=self.stack)["Stacks"][0]["StackStatus"]

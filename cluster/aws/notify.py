@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -80,7 +79,8 @@ def _named(channel: str) -> str:
     if channel.startswith("arn:"):
         return channel
     if re.match(r"https?://", channel, re.IGNORECASE):
-        return f"the URL at {urlsplit(channel).hostname}"
+        authority = re.split("[/?#]", channel.partition("://")[2])[0]
+        return f"the URL at {authority.rpartition('@')[2]}"
     return f"the command {channel.split()[0] if channel.split() else '(none)'}"
 
 
@@ -91,4 +91,4 @@ def _why(error: Exception, channel: str) -> str:
         return f"ended with {error.returncode}"
     if isinstance(error, subprocess.TimeoutExpired):
         return f"took more than {_SECONDS:.0f} s"
-    return str(error).replace(channel, "...")
+    return type(error).__name__ if isinstance(error, ValueError) else str(error).replace(channel, "...")

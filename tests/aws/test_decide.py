@@ -106,6 +106,10 @@ NEXT = {
     "then the next": (
         replace(POINTED, snapshots=(*OLD[1:], MINE)), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
     ),
+    "what the configuration mounts elsewhere stays": (
+        replace(POINTED, config=(*POINTED.config, Named("/b", "b", "snap-a"))),
+        DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
+    ),
     "one that would not go is left": (
         replace(POINTED, undeletable=frozenset({"snap-a"})), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
     ),
@@ -119,6 +123,10 @@ NEXT = {
     "then the cluster": (ROTATED, DeleteCluster(ARN)),
     "which takes a while": (
         replace(ROTATED, stack=stack("DELETE_IN_PROGRESS", deletion_asked=900.0), volumes=()),
+        Wait("the deletion of cluster pipe"),
+    ),
+    "and takes the volumes one by one": (
+        replace(ROTATED, stack=stack("DELETE_IN_PROGRESS", deletion_asked=900.0), volumes=(Volume("vol-2", "e", 1),)),
         Wait("the deletion of cluster pipe"),
     ),
     "and is gone": (replace(ROTATED, stack=stack("DELETE_COMPLETE"), volumes=()), Done("snap-1 holds the data; the cluster is gone")),

@@ -348,7 +348,7 @@ def test_people_are_told_and_trouble_with_that_stops_nothing(
         f"raypipe: run run-1: {new} completed"
     ]
     assert "secret" not in "".join(heard)
-    assert len([message for message in heard if "URL at 127.0.0.1" in message]) == 2
+    assert len([message for message in heard if "URL at 127.0.0.1:1" in message]) == 2
 
 
 def test_one_without_any_tags_stays(cluster: Cluster) -> None:

@@ -65,8 +65,8 @@ def assert_ended(cluster: Cluster, run: str = "run-1") -> None:
 def test_killed_anywhere_and_run_again(make: Callable[..., Cluster], processes: Any) -> None:
     whole = make()
     assert run_in_process(processes, whole, whole.settings()) == 0
-    assert_ended(whole)
     log = whole.emulator.log()
+    assert_ended(whole)
     assert [entry["action"] for entry in log if entry["action"] == "Rename"] == ["Rename", "Rename"]
     sites = [(entry["index"], entry["action"], when) for entry in log for when in ("before", "after")]
     # Killed before a look, the world is what it is after the call before it.

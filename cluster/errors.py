@@ -7,7 +7,13 @@ ClusterError                         exit
 ├── SlurmSilent (TimeoutError)          4   the controller does not answer
 ├── NodeTooSmall (MemoryError)          4   the job's memory does not hold Ray and one task
 ├── RayNotStarted                       4   the node did not start or join Ray
-└── NotDrained                          4   a node of Ray goes on taking tasks
+├── NotDrained                          4   a node of Ray goes on taking tasks
+├── ConfigRefused (ValueError)          3   a cluster's configuration cannot be pointed at another snapshot
+├── FinalizeRefused                     3   the end of a run is not safe to begin
+├── FinalizeUnproven                    5   the data are not known to be safe in a snapshot
+├── FinalizeLate (TimeoutError)        75   the fleet or another finalizer took too long
+├── AwsRefused                          4   AWS said no
+└── AwsUnavailable                      4   AWS does not answer
 
 Each message says what, where, and (as `hint`) what mends it.
 """
@@ -55,3 +61,35 @@ class RayNotStarted(ClusterError):
 
 class NotDrained(ClusterError):
     """A node of Ray goes on taking tasks."""
+
+
+class ConfigRefused(ClusterError, ValueError):
+    """A cluster's configuration cannot be pointed at another snapshot."""
+
+    exit_code = 3
+
+
+class FinalizeRefused(ClusterError):
+    """The end of a run is not safe to begin; nothing was changed."""
+
+    exit_code = 3
+
+
+class FinalizeUnproven(ClusterError):
+    """The data are not known to be safe in a snapshot; nothing was deleted."""
+
+    exit_code = 5
+
+
+class FinalizeLate(ClusterError, TimeoutError):
+    """Somebody else, or the fleet, kept the end of a run waiting for too long; it can be asked for again."""
+
+    exit_code = 75
+
+
+class AwsRefused(ClusterError):
+    """AWS said no, or the deletion of the cluster did not end."""
+
+
+class AwsUnavailable(ClusterError):
+    """AWS did not answer, or not now; the call may have had its effect."""

@@ -1,0 +1,203 @@
+"""Ends a run: look, decide, do one thing, look again; until it is done, or nothing can be done now."""
+
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from cluster.aws.act import Tools, act
+from cluster.aws.actions import Action, CreateSnapshot, Done, Effect, End, LookAtFleet, Stop, Tell, Verify, Wait
+from cluster.aws.config_store import Content, read_config
+from cluster.aws.decide import next_action
+from cluster.aws.fleet import look_at_fleet
+from cluster.aws.foresee import Step, foresee, in_words
+from cluster.aws.lease import Lease
+from cluster.aws.look import snapshots_of, stack_of, unfinished, volumes_of
+from cluster.aws.repoint import named_in
+from cluster.aws.settings import FinalizeSettings
+from cluster.aws.state import GONE, Outcome, State
+from cluster.errors import (
+    AwsRefused,
+    AwsUnavailable,
+    ClusterError,
+    FinalizeLate,
+    FinalizeRefused,
+    FinalizeUnproven,
+)
+
+_STOPS = {"refused": FinalizeRefused, "unproven": FinalizeUnproven, "late": FinalizeLate, "failed": AwsRefused}
+log = logging.getLogger(__name__)
+
+Verifier = Callable[[], Sequence[str]]
+"""Reads a run's outputs again; returns what is wrong with them, a line each."""
+
+
+def _finds_nothing_wrong() -> Sequence[str]:
+    return ()
+
+
+@dataclass
+class Finalizer:
+    """One attempt to end a run. What it keeps is no position, only what it need not do twice."""
+
+    settings: FinalizeSettings
+    outcome: Outcome
+    tools: Tools
+    verify: Verifier = _finds_nothing_wrong
+    heard: Callable[[Action, str], None] = lambda _action, _text: None
+    """Is told of each action before it is done, and its words."""
+    holder: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+    _complaints: tuple[str, ...] | None = None
+    _told: frozenset[str] = frozenset()
+    _undeletable: frozenset[str] = frozenset()
+    _tries: int = 0
+
+    def finalize(self, *, wait_for_others: bool = True) -> Done:
+        """Go on until it is done, waiting where nothing can be done now.
+
+        Raises `FinalizeRefused` (nothing was changed), `FinalizeUnproven` (nothing was deleted), `FinalizeLate` (also
+        where another finalizer is at work and `wait_for_others` is false), `AwsRefused`, `AwsUnavailable` (it was so for
+        `patience_seconds`), `ConfigRefused`.
+        """
+        unavailable_since = None
+        with self._release_at_end():
+            while True:
+                try:
+                    end = self.advance()
+                    unavailable_since = None
+                except AwsUnavailable as error:
+                    unavailable_since = unavailable_since or time.monotonic()
+                    if time.monotonic() - unavailable_since > self.settings.patience_seconds:
+                        raise
+                    log.warning("%s", error.message)
+                else:
+                    if isinstance(end, Done):
+                        return end
+                    if end == _OTHER and not wait_for_others:
+                        raise FinalizeLate(
+                            f"another finalizer is at work on cluster {self.settings.name}",
+                            hint="it ends the run, or stops within minutes; then finalize again",
+                        )
+                time.sleep(self.settings.poll_seconds)
+
+    def advance(self) -> Wait | Done:
+        """Go on as far as is possible now, and return what is waited for, or that it is done. Raises as `finalize`."""
+        while True:
+            asked = time.monotonic()
+            if not self._lease().take():
+                return _OTHER
+            state, config = self._look()
+            action = self._decide(state)
+            self.heard(action, in_words(action, self.settings))
+            if isinstance(action, Stop):
+                raise _STOPS[action.why](action.message, hint=action.hint)
+            if isinstance(action, Wait | Done):
+                return action
+            # After a long look (the outputs were read again, AWS was slow) another may have taken the lease.
+            if time.monotonic() - asked < self.settings.lease_seconds / 2:
+                self._act(action, state, config)
+
+    def plan(self) -> list[Step]:
+        """Return what would be done, and change nothing; the outputs are not read, they are taken to hold."""
+        state, _ = self._look()
+        steps = foresee(state, self.settings)
+        looks = any(isinstance(step.action, LookAtFleet) for step in steps)
+        return foresee(self._with_fleet(state), self.settings) if looks else steps
+
+    def _look(self) -> tuple[State, Content]:
+        aws, settings = self.tools.aws, self.settings
+        snapshots = snapshots_of(aws, settings)
+        stack = stack_of(aws, settings, snapshots)
+        config = read_config(settings.config, aws.s3)
+        state = State(
+            now=time.time(),
+            outcome=self.outcome,
+            attempt=f"{self.holder}/{self._tries}",
+            stack=stack,
+            volumes=volumes_of(aws, stack, settings.run),
+            snapshots=snapshots,
+            config=named_in(config.text),
+            complaints=self._complaints,
+            told=self._told,
+            undeletable=self._undeletable,
+        )
+        return state, config
+
+    def _decide(self, state: State) -> Effect | End:
+        while True:
+            action = self._next(state)
+            if isinstance(action, Verify):
+                self.heard(action, in_words(action, self.settings))
+                self._complaints = tuple(self.verify())
+                state = replace(state, complaints=self._complaints)
+            elif isinstance(action, LookAtFleet):
+                state = self._with_fleet(state)
+            else:
+                return action
+
+    def _next(self, state: State) -> Action:
+        return next_action(state, self.settings)
+
+    def _with_fleet(self, state: State) -> State:
+        fleet = look_at_fleet(self.tools.pcluster, self.settings.name, self.tools.aws.region)
+        return replace(state, fleet=fleet, now=time.time())
+
+    def _act(self, action: Effect, state: State, config: Content) -> None:
+        try:
+            stays = act(action, self.tools, self.settings, state, config)
+        except AwsUnavailable:
+            if isinstance(action, CreateSnapshot):
+                self._tries += 1  # it may have been made: the mark on the volume is now as if of somebody else
+            raise
+        except AwsRefused as error:
+            if not isinstance(action, Tell):
+                raise
+            log.warning("could not write down that people were told: %s", error.message)
+            stays = None
+        if isinstance(action, Tell):
+            self._told |= {action.event}
+        if stays is not None:
+            self._undeletable |= {stays}
+
+    def _lease(self) -> Lease:
+        return Lease(self.tools.aws.dynamodb, self.settings.name, self.holder, self.settings.lease_seconds)
+
+    @contextlib.contextmanager
+    def _release_at_end(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ClusterError):  # it ends by itself
+                self._lease().release()
+
+
+_OTHER = Wait("another finalizer of this cluster")
+
+
+def sweep(tools: Tools) -> list[tuple[str, End | ClusterError]]:
+    """Go on with every run that has a snapshot and is not at its end, as far as is possible now; what a timer calls.
+
+    What is wanted of each is in its snapshot's tags. Returns, for each run, where it stands or what is wrong with it.
+    """
+    stands: list[tuple[str, End | ClusterError]] = []
+    seen: set[str] = set()
+    for snapshot in unfinished(tools.aws):
+        if snapshot.run in seen or snapshot.status == "error":
+            continue
+        seen.add(snapshot.run)
+        try:
+            settings = FinalizeSettings.from_tags(snapshot.tags)
+            outcome = Outcome(snapshot.good, f"run {snapshot.run}")
+            stack = stack_of(tools.aws, settings, [snapshot])
+            if "finalized" in snapshot.told and (stack is None or stack.status == GONE):
+                continue
+            finalizer = Finalizer(settings, outcome, tools)
+            with finalizer._release_at_end():
+                stands.append((snapshot.run, finalizer.advance()))
+        except ClusterError as error:
+            stands.append((snapshot.run, error))
+    return stands

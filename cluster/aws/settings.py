@@ -1,0 +1,120 @@
+"""What is wanted of the end of a run, as values that go with its snapshot as tags."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal, get_args
+
+from cluster.errors import SettingsError
+
+OnFailure = Literal["nothing", "stop-fleet", "snapshot-keep-cluster", "teardown"]
+
+# On a snapshot.
+RUN, SET, STACK, OUTCOME = "raypipe:run", "raypipe:set", "raypipe:stack", "raypipe:outcome"
+CREATED, TOLD, PINNED = "raypipe:created", "raypipe:told", "raypipe:pinned"
+# On the volume.
+INTENT = "raypipe:intent"
+_WANTED = "raypipe:wanted-"
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class FinalizeSettings:
+    """What to end, and how. Durations are in seconds."""
+
+    run: str
+    """The run's id: the set has one snapshot of it, however often this is asked for. A run taken up again is another one."""
+    cluster: str
+    """The cluster's name, or its stack's id (an ARN), which is proof against a name that was used again."""
+    config: str
+    """The configuration that the next cluster is made of: a path, or `s3://bucket/key`."""
+    mount: str = "/data"
+    """Where the volume with the data is mounted, as the configuration says it."""
+    snapshots: str = ""
+    """The set that this run's snapshot joins, of which the newest `keep` stay; the cluster's name without it."""
+    keep: int = 2
+    on_failure: OnFailure = "snapshot-keep-cluster"
+    delete_cluster: bool = True
+    """Whether the cluster goes after a good run."""
+    volume: str = ""
+    """The volume's id, where the cluster has several and their names do not tell."""
+    attempts: int = 2
+    """How many snapshots of the run may end in an error before this gives up."""
+    fleet_seconds: float = 1800.0
+    snapshot_seconds: float = 12 * 3600.0
+    delete_seconds: float = 3600.0
+    settle_seconds: float = 60.0
+    """How long EC2 may take to list a snapshot that was made."""
+    lease_seconds: float = 180.0
+    """How long a finalizer that was killed keeps others waiting."""
+    patience_seconds: float = 900.0
+    """How long AWS may go on being unavailable."""
+    poll_seconds: float = 15.0
+
+    def __post_init__(self) -> None:
+        for what, word in (("run", self.run), ("set of snapshots", self.set_name)):
+            if not _WORD.fullmatch(word):
+                raise SettingsError(
+                    f"'{word}' is no name of a {what}",
+                    hint="letters, digits, dots, dashes and underscores, at most a hundred",
+                )
+        if self.keep < 1:
+            raise SettingsError(f"keep is {self.keep}", hint="keep one snapshot at least: it is the data")
+        if self.attempts < 1:
+            raise SettingsError(f"attempts is {self.attempts}", hint="one attempt at least")
+        if self.on_failure not in get_args(OnFailure):
+            raise SettingsError(f"no policy '{self.on_failure}'", hint=f"one of {', '.join(get_args(OnFailure))}")
+        if not self.in_bucket and PurePosixPath(self.config).is_relative_to(self.mount):
+            raise SettingsError(
+                f"{self.config} is on {self.mount}, which goes with the cluster",
+                hint="keep the configuration outside, such as s3://bucket/cluster-config.yaml",
+            )
+
+    @property
+    def in_bucket(self) -> bool:
+        """Whether the configuration is in S3."""
+        return self.config.startswith("s3://")
+
+    @property
+    def name(self) -> str:
+        """The cluster's name, also where its stack's id was given."""
+        # arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/UUID
+        return self.cluster.split("/")[1] if self.cluster.startswith("arn:") else self.cluster
+
+    @property
+    def set_name(self) -> str:
+        """The set of snapshots."""
+        return self.snapshots or self.name
+
+    def as_tags(self) -> dict[str, str]:
+        """Return what a finalizer elsewhere needs to go on from the snapshot alone; see `from_tags`."""
+        wanted = {
+            "config": self.config,
+            "mount": self.mount,
+            "keep": str(self.keep),
+            "on-failure": self.on_failure,
+            "delete": "yes" if self.delete_cluster else "no",
+        }
+        return {RUN: self.run, SET: self.set_name} | {_WANTED + name: value for name, value in wanted.items()}
+
+    @classmethod
+    def from_tags(cls, tags: Mapping[str, str]) -> "FinalizeSettings":
+        """Return the settings that a run's snapshot carries. Raises `SettingsError` where they are not its tags."""
+        try:
+            return cls(
+                run=tags[RUN],
+                cluster=tags[STACK],
+                snapshots=tags[SET],
+                config=tags[_WANTED + "config"],
+                mount=tags[_WANTED + "mount"],
+                keep=int(tags[_WANTED + "keep"]),
+                on_failure=tags[_WANTED + "on-failure"],  # type: ignore[arg-type]  # looked at by __post_init__
+                delete_cluster=tags[_WANTED + "delete"] == "yes",
+            )
+        except (KeyError, ValueError) as error:
+            if isinstance(error, SettingsError):
+                raise
+            raise SettingsError(
+                f"the snapshot's tags do not say what is wanted ({error})", hint="run the finalizer by hand"
+            ) from error

@@ -1,0 +1,147 @@
+"""What is found of a run, its cluster and its snapshots: values, made anew each time."""
+
+from dataclasses import dataclass
+
+from cluster.aws.settings import CREATED, OUTCOME, PINNED, RUN, STACK, TOLD
+
+GONE = "DELETE_COMPLETE"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the run ended, in the words of whoever ran it."""
+
+    good: bool
+    text: str
+    """Counts, duration, what failed, where the log is."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot of the set, or of the run."""
+
+    id: str
+    status: str
+    """pending, completed, error (EC2 has more; only `completed` is safe)."""
+    volume: str
+    size_gib: int
+    started: float
+    """Seconds since 1970; EC2 gives it by the second, so the order is by `order`."""
+    tags: dict[str, str]
+    message: str = ""
+    """Why it is in error."""
+
+    @property
+    def run(self) -> str:
+        """The run whose data it holds."""
+        return self.tags.get(RUN, "")
+
+    @property
+    def stack(self) -> str:
+        """The id of the stack that its volume belonged to."""
+        return self.tags.get(STACK, "")
+
+    @property
+    def good(self) -> bool:
+        """Whether it holds the data of a run that went well."""
+        return self.tags.get(OUTCOME) == "good"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether somebody wants it kept for good."""
+        return PINNED in self.tags
+
+    @property
+    def told(self) -> frozenset[str]:
+        """The events that were told since it is there."""
+        return frozenset(self.tags.get(TOLD, "").split())
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """What sorts snapshots from the oldest to the newest."""
+        return self.tags.get(CREATED, ""), self.id
+
+
+@dataclass(frozen=True)
+class Intent:
+    """That a snapshot of a run is about to be made; on the volume, since EC2 may not list a new snapshot at once."""
+
+    run: str
+    attempt: str
+    time: float
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An EBS volume of the cluster's stack."""
+
+    id: str
+    name: str
+    size_gib: int
+    intent: Intent | None = None
+    told: frozenset[str] = frozenset()
+    """The events of this run that were told before there was a snapshot."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The cluster's CloudFormation stack."""
+
+    id: str
+    status: str
+    of_parallelcluster: bool
+    reason: str = ""
+    deletion_asked: float | None = None
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The compute nodes, as ParallelCluster sees them: RUNNING, STOP_REQUESTED, STOPPING, STOPPED, PROTECTED, ..."""
+
+    status: str
+    since: float | None
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a configuration says of a mounted volume."""
+
+    mount: str
+    name: str
+    snapshot: str
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a decision looks at."""
+
+    now: float
+    """Seconds since 1970."""
+    outcome: Outcome
+    attempt: str
+    """This finalizer's own mark on an intent."""
+    stack: Stack | None
+    volumes: tuple[Volume, ...]
+    snapshots: tuple[Snapshot, ...]
+    """Ours: of the set, or of the run."""
+    config: tuple[Named, ...]
+    complaints: tuple[str, ...] | None = None
+    """What is wrong with the run's outputs; None before they were looked at."""
+    fleet: Fleet | None = None
+    """None before it was looked at."""
+    told: frozenset[str] = frozenset()
+    """Events that this finalizer tried to tell."""
+    undeletable: frozenset[str] = frozenset()
+    """Snapshots that EC2 would not delete: in use by an image, or locked."""
+
+    def of_run(self, run: str) -> list[Snapshot]:
+        """Return the run's snapshots that did not fail, the best first."""
+        named = {entry.snapshot for entry in self.config}
+        mine = [snapshot for snapshot in self.snapshots if snapshot.run == run and snapshot.status != "error"]
+        return sorted(mine, key=lambda one: (one.id not in named, one.status != "completed", one.order))
+
+    def failed_of(self, run: str) -> list[Snapshot]:
+        """Return the run's snapshots that ended in an error."""
+        return [snapshot for snapshot in self.snapshots if snapshot.run == run and snapshot.status == "error"]

@@ -1,0 +1,332 @@
+"""What is next, for every state that can be found: pure, without an AWS."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
+
+from cluster.aws.actions import (
+    CreateSnapshot,
+    DeleteCluster,
+    DeleteSnapshot,
+    Done,
+    Intend,
+    LookAtFleet,
+    Repoint,
+    Stop,
+    StopFleet,
+    Tell,
+    Verify,
+    Wait,
+)
+from cluster.aws.decide import next_action
+from cluster.aws.foresee import NEW, foresee
+from cluster.aws.keep import surplus
+from cluster.aws.settings import CREATED, OUTCOME, PINNED, RUN, SET, STACK, FinalizeSettings
+from cluster.aws.state import Fleet, Intent, Named, Outcome, Snapshot, Stack, State, Volume
+
+ARN = "arn:aws:cloudformation:r:1:stack/pipe/1"
+WANTED = FinalizeSettings("run-1", "pipe", "c.yaml")
+STOPPED = Fleet("STOPPED", 0.0)
+
+
+def shot(id: str, run: str, order: str, status: str = "completed", outcome: str = "good", **tags: str) -> Snapshot:
+    ours = {RUN: run, SET: "pipe", STACK: ARN if run == "run-1" else "arn:old", CREATED: order, OUTCOME: outcome}
+    return Snapshot(id, status, "vol-1", 10, 1000.0, ours | tags)
+
+
+OLD = (shot("snap-a", "a", "1"), shot("snap-b", "b", "2"), shot("snap-c", "c", "3"))
+MINE = shot("snap-1", "run-1", "4")
+START = State(
+    now=1000.0,
+    outcome=Outcome(True, "fine"),
+    attempt="me/0",
+    stack=Stack(ARN, "CREATE_COMPLETE", True),
+    volumes=(Volume("vol-1", "d", 10),),
+    snapshots=OLD,
+    config=(Named("/data", "d", "snap-c"),),
+)
+AT_SNAPSHOT = replace(START, complaints=(), told=frozenset({"ended"}), fleet=STOPPED)
+TAKEN = replace(START, snapshots=(*OLD, MINE))
+POINTED = replace(TAKEN, config=(Named("/data", "d", "snap-1"),))
+ROTATED = replace(POINTED, snapshots=(OLD[-1], MINE), told=frozenset({"finalized"}))
+
+
+def volume(**others: object) -> tuple[Volume, ...]:
+    return (replace(START.volumes[0], **others),)  # type: ignore[arg-type]
+
+
+def stack(status: str, **others: object) -> Stack:
+    return replace(Stack(ARN, status, True), **others)  # type: ignore[arg-type]
+
+
+NEXT = {
+    "the outputs are read first": (START, Verify()),
+    "a failed run's are not": (replace(START, outcome=Outcome(False, "3 failed")), Tell("ended", "run run-1 FAILED", "3 failed", "vol-1")),
+    "outputs that do not hold make it a failed run": (
+        replace(START, complaints=("x is torn",)),
+        Tell("ended", "run run-1 FAILED", "fine\nThe outputs do not hold:\nx is torn", "vol-1"),
+    ),
+    "then it is told": (replace(START, complaints=()), Tell("ended", "run run-1 done", "fine", "vol-1")),
+    "once": (replace(START, complaints=(), volumes=volume(told=frozenset({"ended"}))), LookAtFleet()),
+    "a running fleet is stopped": (replace(AT_SNAPSHOT, fleet=Fleet("RUNNING", 0.0)), StopFleet()),
+    "a protected one too": (replace(AT_SNAPSHOT, fleet=Fleet("PROTECTED", 0.0)), StopFleet()),
+    "a stopping one is waited for": (replace(AT_SNAPSHOT, fleet=Fleet("STOPPING", 900.0)), Wait("the compute nodes to stop")),
+    "the snapshot is announced": (AT_SNAPSHOT, Intend("vol-1")),
+    "and made": (
+        replace(AT_SNAPSHOT, volumes=volume(intent=Intent("run-1", "me/0", 999.0))),
+        CreateSnapshot("vol-1", ARN, good=True),
+    ),
+    "one that another may have made is waited for": (
+        replace(AT_SNAPSHOT, volumes=volume(intent=Intent("run-1", "other/0", 999.0))),
+        Wait("a snapshot that another finalizer may have made"),
+    ),
+    "not for ever": (replace(AT_SNAPSHOT, volumes=volume(intent=Intent("run-1", "other/0", 900.0))), Intend("vol-1")),
+    "another run's mark says nothing": (
+        replace(AT_SNAPSHOT, volumes=volume(intent=Intent("run-0", "me/0", 999.0))), Intend("vol-1"),
+    ),
+    "after an error it is made once more": (
+        replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),)), Intend("vol-1"),
+    ),
+    "a pending one is waited for": (
+        replace(START, snapshots=(*OLD, shot("snap-1", "run-1", "4", "pending"))), Wait("snap-1, which is pending"),
+    ),
+    "so is what is neither": (
+        replace(START, snapshots=(*OLD, shot("snap-1", "run-1", "4", "recovering"))), Wait("snap-1, which is recovering"),
+    ),
+    "a completed one is named": (TAKEN, Repoint("snap-1")),
+    "unless a later run's is": (
+        replace(START, snapshots=(OLD[2], MINE, shot("snap-2", "run-2", "5")), config=(Named("/data", "d", "snap-2"),)),
+        DeleteSnapshot("snap-c", "older than the newest 2 of pipe"),
+    ),
+    "then the oldest goes": (POINTED, DeleteSnapshot("snap-a", "older than the newest 2 of pipe")),
+    "then the next": (
+        replace(POINTED, snapshots=(*OLD[1:], MINE)), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
+    ),
+    "what the configuration mounts elsewhere stays": (
+        replace(POINTED, config=(*POINTED.config, Named("/b", "b", "snap-a"))),
+        DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
+    ),
+    "one that would not go is left": (
+        replace(POINTED, undeletable=frozenset({"snap-a"})), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
+    ),
+    "a twin goes first": (
+        replace(POINTED, snapshots=(*OLD, MINE, shot("snap-2", "run-1", "5"))),
+        DeleteSnapshot("snap-2", "a second snapshot of run run-1"),
+    ),
+    "of twins the completed one stays": (
+        replace(START, snapshots=(shot("snap-0", "run-1", "3", "pending"), MINE)), Repoint("snap-1"),
+    ),
+    "then the cluster": (ROTATED, DeleteCluster(ARN)),
+    "which takes a while": (
+        replace(ROTATED, stack=stack("DELETE_IN_PROGRESS", deletion_asked=900.0), volumes=()),
+        Wait("the deletion of cluster pipe"),
+    ),
+    "and takes the volumes one by one": (
+        replace(ROTATED, stack=stack("DELETE_IN_PROGRESS", deletion_asked=900.0), volumes=(Volume("vol-2", "e", 1),)),
+        Wait("the deletion of cluster pipe"),
+    ),
+    "and is gone": (replace(ROTATED, stack=stack("DELETE_COMPLETE"), volumes=()), Done("snap-1 holds the data; the cluster is gone")),
+    "or forgotten": (replace(ROTATED, stack=None, volumes=()), Done("snap-1 holds the data; the cluster is gone")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "action"), NEXT.values(), ids=NEXT)
+def test_next(state: State, action: object) -> None:
+    assert next_action(state, WANTED) == action
+
+
+FAILED_TWICE = tuple(shot(f"snap-{n}", "run-1", str(n), "error") for n in (4, 5))
+STOPS = {
+    "no cluster": (replace(START, stack=None), "refused", "no cluster 'pipe'"),
+    "a stack of something else": (replace(START, stack=stack("CREATE_COMPLETE", of_parallelcluster=False)), "refused", "not made by"),
+    "a cluster that is changing": (replace(START, stack=stack("UPDATE_IN_PROGRESS")), "refused", "UPDATE_IN_PROGRESS"),
+    "a cluster that goes without a snapshot": (replace(START, stack=stack("DELETE_IN_PROGRESS")), "unproven", "no snapshot of run"),
+    "a cluster that is gone without one": (replace(START, stack=stack("DELETE_COMPLETE")), "unproven", "no snapshot of run"),
+    "no volume": (replace(START, volumes=()), "refused", "it has none"),
+    "two volumes of one name": (replace(START, volumes=(*START.volumes, Volume("vol-2", "d", 1))), "refused", "vol-1, vol-2"),
+    "no mount": (replace(START, config=()), "refused", "no volumes at /data"),
+    "no snapshot in the configuration": (replace(START, config=(Named("/data", "d", ""),)), "refused", "no SnapshotId"),
+    "a stuck fleet": (
+        replace(AT_SNAPSHOT, now=9999.0, fleet=Fleet("STOPPING", 1000.0)), "late", "still STOPPING after 30 min",
+    ),
+    "two errors": (
+        replace(AT_SNAPSHOT, snapshots=FAILED_TWICE, told=frozenset({"ended", "unproven"})), "unproven", "2 snapshots",
+    ),
+    "a snapshot that never ends": (
+        replace(START, now=1e6, snapshots=(shot("snap-1", "run-1", "4", "pending"),), told=frozenset({"unproven"})),
+        "unproven",
+        "still pending after 12.0 h",
+    ),
+    "a snapshot of another volume": (
+        replace(TAKEN, volumes=(Volume("vol-2", "d", 10),), told=frozenset({"unproven"})), "unproven", "no volume of the cluster",
+    ),
+    "a snapshot of another size": (
+        replace(TAKEN, volumes=(Volume("vol-1", "d", 11),), told=frozenset({"unproven"})), "unproven", "10 GiB, its volume 11",
+    ),
+    "a snapshot of another cluster": (
+        replace(TAKEN, stack=stack("CREATE_COMPLETE", id="arn:other"), told=frozenset({"unproven"})), "unproven", "another cluster",
+    ),
+    "a deletion that failed": (replace(ROTATED, stack=stack("DELETE_FAILED", reason="[Head]")), "failed", r"failed: \[Head\]"),
+    "a deletion that hangs": (
+        replace(ROTATED, now=9999.0, stack=stack("DELETE_IN_PROGRESS", deletion_asked=1.0)), "failed", "still being deleted",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "why", "message"), STOPS.values(), ids=STOPS)
+def test_stops(state: State, why: str, message: str) -> None:
+    action = next_action(state, WANTED)
+    assert isinstance(action, Stop)
+    assert action.why == why
+    assert re.search(message, action.message)
+    assert action.hint
+
+
+def test_a_volume_is_told_by_its_name_or_given() -> None:
+    two = replace(AT_SNAPSHOT, volumes=(*START.volumes, Volume("vol-2", "other", 1)))
+    assert next_action(two, WANTED) == Intend("vol-1")
+    assert next_action(two, replace(WANTED, volume="vol-2")) == Intend("vol-2")
+
+
+POLICIES = {
+    "nothing": [Tell, Done],
+    "stop-fleet": [Tell, LookAtFleet, StopFleet, Wait, Done],
+    "snapshot-keep-cluster": [Tell, LookAtFleet, StopFleet, Wait, Intend, CreateSnapshot, Wait, Tell, Done],
+    "teardown": [
+        Tell, LookAtFleet, StopFleet, Wait, Intend, CreateSnapshot, Wait, Repoint, Tell, DeleteCluster, Wait, Done,
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("policy", "kinds"), POLICIES.items(), ids=POLICIES)
+def test_what_a_failed_run_ends_with(policy: str, kinds: list[type]) -> None:
+    steps = foresee(replace(START, outcome=Outcome(False, "")), replace(WANTED, on_failure=policy))  # type: ignore[arg-type]
+    assert [type(step.action) for step in steps] == kinds
+
+
+def test_what_a_good_run_ends_with() -> None:
+    assert [step.text for step in foresee(START, WANTED)] == [
+        "read the outputs of run run-1 again",
+        "tell: run run-1 done",
+        "look at the compute nodes",
+        "stop the compute nodes of pipe",
+        "wait for the compute nodes to stop",
+        "mark vol-1: a snapshot is about to be made",
+        "make a snapshot of vol-1",
+        f"wait for {NEW}, which is pending",
+        f"point /data in c.yaml at {NEW}",
+        "delete snap-a: older than the newest 2 of pipe",
+        "delete snap-b: older than the newest 2 of pipe",
+        f"tell: run run-1: {NEW} completed",
+        f"delete cluster pipe ({ARN})",
+        "wait for the deletion of cluster pipe",
+        f"{NEW} holds the data; the cluster is gone",
+    ]
+    assert (
+        foresee(START, replace(WANTED, delete_cluster=False))[-1].text == f"{NEW} holds the data; the cluster is kept"
+    )
+
+
+def kept(*snapshots: Snapshot, keep: int = 2, needed: tuple[str, ...] = ()) -> list[str]:
+    gone = {one.id for one, _ in surplus(snapshots, "pipe", keep, needed)}
+    return [one.id for one in snapshots if one.id not in gone]
+
+
+def test_only_completed_ones_of_good_runs_take_the_place_of_others() -> None:
+    assert kept(*OLD) == ["snap-b", "snap-c"]
+    assert kept(*OLD, shot("p", "p", "4", "pending")) == ["snap-b", "snap-c", "p"]
+    assert kept(*OLD, shot("e", "e", "4", "error")) == ["snap-b", "snap-c", "e"]
+    assert kept(*OLD, shot("f", "f", "4", outcome="failed")) == ["snap-b", "snap-c", "f"]
+    assert kept(shot("f", "f", "0", outcome="failed"), shot("e", "e", "1", "error"), *OLD) == ["snap-b", "snap-c"]
+    assert kept(*OLD, keep=4) == ["snap-a", "snap-b", "snap-c"]
+
+
+def test_what_is_pinned_needed_or_not_ours_stays() -> None:
+    assert kept(shot("pin", "x", "0", **{PINNED: ""}), *OLD) == ["pin", "snap-b", "snap-c"]
+    assert kept(*OLD, needed=("snap-a",)) == ["snap-a", "snap-b", "snap-c"]
+    assert kept(shot("other", "x", "0", **{SET: "elsewhere"}), *OLD) == ["other", "snap-b", "snap-c"]
+    assert kept(shot("norun", "", "0"), *OLD) == ["norun", "snap-b", "snap-c"]
+
+
+ids = st.sampled_from(["snap-a", "snap-b", "snap-c", "snap-d", "snap-e", "snap-f"])
+snapshots = st.builds(
+    shot,
+    ids,
+    st.sampled_from(["run-1", "a", "b", "c", ""]),
+    st.sampled_from(["1", "2", "3", "4"]),
+    st.sampled_from(["completed", "completed", "pending", "error"]),
+    st.sampled_from(["good", "failed"]),
+)
+states = st.builds(
+    lambda shots, pins, named, status, fleet, told, intent, complaints, good, since: State(
+        now=2000.0,
+        outcome=Outcome(good, ""),
+        attempt="me/0",
+        stack=None if status is None else Stack(ARN, status, True, deletion_asked=since),
+        volumes=(Volume("vol-1", "d", 10, intent),),
+        snapshots=tuple(replace(one, tags=one.tags | ({PINNED: ""} if one.id in pins else {})) for one in shots),
+        config=(Named("/data", "d", named), Named("/b", "b", "snap-f")),
+        complaints=complaints,
+        fleet=fleet,
+        told=told,
+    ),
+    st.lists(snapshots, unique_by=lambda one: one.id),
+    st.sets(ids),
+    ids,
+    st.sampled_from([None, "CREATE_COMPLETE", "DELETE_IN_PROGRESS", "DELETE_FAILED", "DELETE_COMPLETE"]),
+    st.sampled_from([None, STOPPED, Fleet("RUNNING", 0.0), Fleet("STOPPING", 0.0)]),
+    st.frozensets(st.sampled_from(["ended", "finalized", "unproven"])),
+    st.sampled_from([None, Intent("run-1", "me/0", 1999.0), Intent("run-1", "x/0", 1999.0), Intent("r", "me/0", 0.0)]),
+    st.sampled_from([None, (), ("torn",)]),
+    st.booleans(),
+    st.sampled_from([None, 0.0, 1999.0]),
+)
+wanted = st.builds(
+    lambda keep, policy, delete: replace(WANTED, keep=keep, on_failure=policy, delete_cluster=delete),
+    st.integers(1, 3),
+    st.sampled_from(["nothing", "stop-fleet", "snapshot-keep-cluster", "teardown"]),
+    st.booleans(),
+)
+
+
+@given(state=states, settings=wanted)
+@given_settings(max_examples=400)
+def test_nothing_goes_before_the_data_are_safe_in_whatever_state(state: State, settings: FinalizeSettings) -> None:
+    action = next_action(state, settings)
+    by_id = {one.id: one for one in state.snapshots}
+    whole = [one for one in state.snapshots if one.run == "run-1" and one.status == "completed"]
+    named = {entry.snapshot for entry in state.config}
+    match action:
+        case DeleteSnapshot(id):
+            gone = by_id[id]
+            left = [
+                one for one in state.snapshots if one.good and one.status == "completed" and one.run and one != gone
+            ]
+            assert whole != [gone] and whole
+            assert not gone.pinned and id not in named and gone.run
+            assert gone.run == "run-1" or len(left) >= settings.keep
+        case DeleteCluster():
+            assert settings.delete_cluster and whole
+            assert {one.id for one in whole} & named or any(
+                by_id[id].order > whole[0].order for id in named & set(by_id)
+            )
+            assert any(one.good for one in whole) or settings.on_failure == "teardown"
+        case Repoint(id):
+            assert by_id[id].status == "completed" and by_id[id].run == "run-1"
+        case CreateSnapshot():
+            assert not [one for one in state.snapshots if one.run == "run-1" and one.status != "error"]
+            assert state.fleet == STOPPED
+            assert state.volumes[0].intent == Intent("run-1", "me/0", 1999.0)
+        case StopFleet():
+            assert state.fleet is not None and state.fleet != STOPPED
+
+
+@given(state=states, settings=wanted)
+def test_it_comes_to_an_end_from_whatever_state(state: State, settings: FinalizeSettings) -> None:
+    steps = foresee(state, settings)
+    assert isinstance(steps[-1].action, Done | Stop)
+    assert len(steps) < 30

@@ -1,0 +1,357 @@
+"""The end of a run, over HTTP against an emulated AWS."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.aws.act import Tools
+from cluster.aws.actions import Done, Wait
+from cluster.aws.calls import Aws, connect
+from cluster.aws.finalize import Finalizer, sweep
+from cluster.aws.settings import PINNED, RUN, SET, STACK
+from cluster.aws.state import Outcome
+from cluster.errors import (
+    AwsRefused,
+    AwsUnavailable,
+    ClusterError,
+    ConfigRefused,
+    FinalizeLate,
+    FinalizeRefused,
+    FinalizeUnproven,
+)
+from tests.aws.world import Cluster, make_snapshot
+
+GOOD = Outcome(True, "41 tasks, 3 h")
+FAILED = Outcome(False, "2 of 41 tasks failed")
+
+
+def finalize(cluster: Cluster, outcome: Outcome = GOOD, /, **settings: Any) -> Done:
+    return Finalizer(cluster.settings(**settings), outcome, cluster.tools).finalize()
+
+
+def assert_ended(cluster: Cluster, *others: str) -> str:
+    (new,) = cluster.of_run()
+    assert cluster.status() == "DELETE_COMPLETE"
+    assert cluster.named() == new
+    assert set(cluster.snapshots()) == {new, cluster.old[-1], cluster.foreign, *others}
+    return new
+
+
+def assert_nothing_deleted(cluster: Cluster) -> None:
+    assert cluster.status() == "CREATE_COMPLETE"
+    assert {*cluster.old, cluster.foreign} <= set(cluster.snapshots())
+    assert cluster.named() == cluster.old[-1]
+
+
+def test_a_good_run_leaves_its_snapshot_the_newest_one_before_and_no_cluster(cluster: Cluster) -> None:
+    done = finalize(cluster)
+
+    new = assert_ended(cluster)
+    assert done == Done(f"{new} holds the data; the cluster is gone")
+    assert (cluster.config.parent / f"{cluster.config.name}.before-{new}").read_bytes() == cluster.text
+    assert cluster.emulator.actions() == [
+        "CreateTags", "CreateTags", "CreateSnapshot", "DeleteSnapshot", "DeleteSnapshot", "CreateTags", "DeleteStack",
+    ]  # fmt: skip
+    tags = {tag["Key"]: tag["Value"] for tag in cluster.snapshots()[new]["Tags"]}
+    assert (tags[RUN], tags[SET], tags[STACK]) == ("run-1", cluster.name, cluster.stack)
+
+
+def test_once_more_does_nothing(cluster: Cluster) -> None:
+    finalize(cluster)
+    before, text = cluster.snapshots(), cluster.config.read_bytes()
+    cluster.emulator.begin()
+
+    finalize(cluster)
+
+    assert cluster.emulator.actions() == []
+    assert (cluster.snapshots(), cluster.config.read_bytes()) == (before, text)
+
+
+def test_a_plan_tells_all_and_changes_nothing(cluster: Cluster) -> None:
+    steps = Finalizer(cluster.settings(), GOOD, cluster.tools).plan()
+
+    assert [type(step.action).__name__ for step in steps] == [
+        "Verify", "Tell", "StopFleet", "Wait", "Intend", "CreateSnapshot", "Wait", "Repoint",
+        "DeleteSnapshot", "DeleteSnapshot", "Tell", "DeleteCluster", "Wait", "Done",
+    ]  # fmt: skip
+    assert cluster.emulator.actions() == []
+    assert [entry for entry in cluster.emulator.log() if entry["action"] == "PutItem"] == []
+    assert_nothing_deleted(cluster)
+
+
+@pytest.mark.parametrize(
+    ("policy", "fleet", "taken", "status"),
+    [
+        ("nothing", "RUNNING", 0, "CREATE_COMPLETE"),
+        ("stop-fleet", "STOPPED", 0, "CREATE_COMPLETE"),
+        ("snapshot-keep-cluster", "STOPPED", 1, "CREATE_COMPLETE"),
+        ("teardown", "", 1, "DELETE_COMPLETE"),
+    ],
+)
+def test_a_failed_run(cluster: Cluster, policy: str, fleet: str, taken: int, status: str) -> None:
+    finalize(cluster, FAILED, on_failure=policy)
+
+    assert len(cluster.of_run()) == taken
+    assert cluster.status() == status
+    assert {*cluster.old, cluster.foreign} <= set(cluster.snapshots())  # none goes for a run that failed
+    if policy == "teardown":
+        assert cluster.named() == cluster.of_run()[0]
+    else:
+        assert cluster.named() == cluster.old[-1]
+        assert cluster.fleet() == fleet
+
+
+def test_outputs_that_do_not_hold_make_a_failed_run(cluster: Cluster) -> None:
+    Finalizer(cluster.settings(), GOOD, cluster.tools, verify=lambda: ["rplraw_d41d.hkl: torn"]).finalize()
+    assert_nothing_deleted(cluster)
+    assert len(cluster.of_run()) == 1
+
+
+def test_pinned_foreign_and_used_snapshots_stay(cluster: Cluster) -> None:
+    pinned = cluster.snapshot("old-11", age=11, **{PINNED: "the paper's"})
+    elsewhere = cluster.snapshot("old-12", age=12, **{SET: "another"})
+    cluster.emulator.begin(in_use=[cluster.old[0]])
+
+    finalize(cluster)
+
+    assert_ended(cluster, pinned, elsewhere, cluster.old[0])
+
+
+def test_of_two_volumes_the_one_that_the_configuration_means(make: Callable[..., Cluster]) -> None:
+    cluster = make(volumes=2)
+    finalize(cluster)
+    assert_ended(cluster)
+
+
+def test_a_name_that_was_used_again(make: Callable[..., Cluster]) -> None:
+    first = make(name="again")
+    finalize(first)
+    text = first.config.read_bytes()
+    second = make(name="again")
+    first.config.write_bytes(text)
+
+    assert "is gone" in finalize(first).text
+    with pytest.raises(FinalizeUnproven, match="DELETE_COMPLETE, and there is no snapshot of run run-2"):
+        finalize(first, run="run-2", cluster=first.stack)
+    assert second.status() == "CREATE_COMPLETE"
+    assert not {"CreateSnapshot", "DeleteStack"} & set(second.emulator.actions())
+    assert first.config.read_bytes() == text
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no such cluster": ({"cluster": "nobody", "snapshots": "s"}, "", "no cluster 'nobody'"),
+    "no such mount": ({"mount": "/nowhere"}, "", "no volumes at /nowhere"),
+    "no such volume": ({"volume": "vol-0"}, "", "cannot be told"),
+    "no SnapshotId": ({}, "SharedStorage: [{MountDir: /data, StorageType: Ebs}]", "has no SnapshotId"),
+    "no YAML": ({}, "a: [", "no YAML"),
+}
+
+
+@pytest.mark.parametrize(("settings", "text", "why"), REFUSALS.values(), ids=REFUSALS)
+def test_what_is_not_safe_is_refused_before_anything_is_done(
+    cluster: Cluster, settings: dict[str, Any], text: str, why: str
+) -> None:
+    if text:
+        cluster.config.write_text(text)
+    with pytest.raises((FinalizeRefused, ConfigRefused), match=why) as caught:
+        finalize(cluster, **settings)
+    assert (caught.value.exit_code, cluster.emulator.actions()) == (3, [])
+
+
+@pytest.mark.parametrize("fault", ["throttle", "error", "lost"])
+@pytest.mark.parametrize(
+    "action",
+    ["DescribeSnapshots", "DescribeStacks", "CreateTags", "CreateSnapshot", "DeleteSnapshot", "DeleteStack", "PutItem"],
+)
+def test_trouble_that_passes(cluster: Cluster, action: str, fault: str) -> None:
+    # Clients try twice: three times gets through to us.
+    cluster.emulator.begin(faults=[{"action": action, "kind": fault, "times": 3}], snapshot_looks=1, stack_looks=0)
+    finalize(cluster, settle_seconds=0.05)
+    assert_ended(cluster)
+
+
+def test_a_snapshot_that_is_not_listed_at_once_is_not_made_twice(cluster: Cluster) -> None:
+    cluster.emulator.begin(faults=[{"action": "CreateSnapshot", "kind": "lost", "times": 1}], unlisted_looks=3)
+    finalize(cluster, settle_seconds=5.0)
+    assert_ended(cluster)
+    assert cluster.emulator.actions().count("CreateSnapshot") == 1
+
+
+def test_if_it_is_listed_later_than_that_the_twin_goes(cluster: Cluster) -> None:
+    cluster.emulator.begin(faults=[{"action": "CreateSnapshot", "kind": "lost", "times": 1}], unlisted_looks=8)
+    finalize(cluster, settle_seconds=0.0)
+    assert_ended(cluster)
+    assert cluster.emulator.actions().count("CreateSnapshot") > 1
+
+
+@pytest.mark.parametrize("action", ["DescribeSnapshots", "CreateSnapshot", "PutItem"])
+def test_rights_that_are_missing(cluster: Cluster, action: str) -> None:
+    cluster.emulator.begin(faults=[{"action": action, "kind": "deny"}])
+    with pytest.raises(AwsRefused, match=f"{action}.*(UnauthorizedOperation|AccessDenied)") as caught:
+        finalize(cluster)
+    assert (caught.value.exit_code, "policy" in caught.value.hint) == (4, True)
+    assert_nothing_deleted(cluster)
+
+
+@pytest.mark.parametrize("action", ["DeleteSnapshot", "DeleteStack"])
+def test_rights_to_delete_that_are_missing(cluster: Cluster, action: str) -> None:
+    cluster.emulator.begin(faults=[{"action": action, "kind": "deny"}])
+    with pytest.raises(AwsRefused, match=action):
+        finalize(cluster)
+    assert cluster.status() == "CREATE_COMPLETE"
+    assert cluster.named() == cluster.of_run()[0]
+    cluster.emulator.begin()
+    finalize(cluster)
+    assert_ended(cluster)
+
+
+def test_an_aws_that_does_not_answer(cluster: Cluster) -> None:
+    cluster.emulator.begin(faults=[{"action": "DescribeStacks", "kind": "error"}])
+    with pytest.raises(AwsUnavailable, match="DescribeStacks: InternalError"):
+        finalize(cluster, patience_seconds=0.2)
+
+
+def test_a_snapshot_in_error_is_made_once_more(cluster: Cluster) -> None:
+    cluster.emulator.begin(snapshot_ends=["error", "completed"])
+    finalize(cluster)
+    (new,) = cluster.of_run()
+    assert cluster.named() == new
+    assert cluster.status() == "DELETE_COMPLETE"
+
+
+def test_but_not_for_ever(cluster: Cluster) -> None:
+    cluster.emulator.begin(snapshot_ends=["error"] * 5)
+    for _ in range(2):
+        with pytest.raises(FinalizeUnproven, match="2 snapshots of run run-1 ended in an error") as caught:
+            finalize(cluster)
+    assert caught.value.exit_code == 5
+    assert cluster.emulator.actions().count("CreateSnapshot") == 2
+    assert_nothing_deleted(cluster)
+
+
+def test_a_snapshot_that_never_ends(cluster: Cluster) -> None:
+    cluster.emulator.begin(snapshot_looks=None)
+    with pytest.raises(FinalizeUnproven, match="still pending"):
+        finalize(cluster, snapshot_seconds=1.5)
+    assert_nothing_deleted(cluster)
+
+
+def test_a_fleet_that_does_not_stop(cluster: Cluster) -> None:
+    cluster.emulator.begin(fleet_looks=None)
+    with pytest.raises(FinalizeLate, match="still STOP_REQUESTED") as caught:
+        finalize(cluster, fleet_seconds=0.5)
+    assert caught.value.exit_code == 75
+    assert cluster.of_run() == []
+    assert_nothing_deleted(cluster)
+
+
+def test_a_cluster_that_does_not_go(cluster: Cluster) -> None:
+    cluster.emulator.begin(stack_ends="DELETE_FAILED")
+    with pytest.raises(AwsRefused, match=r"failed to delete: \[HeadNode\]") as caught:
+        finalize(cluster)
+    assert cluster.of_run()[0] in caught.value.hint
+
+
+def test_no_pcluster(cluster: Cluster) -> None:
+    tools = replace(cluster.tools, pcluster=("no-such-pcluster",))
+    with pytest.raises(AwsRefused, match="no 'no-such-pcluster'"):
+        Finalizer(cluster.settings(), GOOD, tools).finalize()
+
+
+def test_while_one_works_another_leaves_or_waits(cluster: Cluster) -> None:
+    cluster.emulator.begin(snapshot_looks=None)
+    first = Finalizer(cluster.settings(), GOOD, cluster.tools)
+    assert first.advance() == Wait("the compute nodes to stop")
+
+    with pytest.raises(FinalizeLate, match="another finalizer is at work") as caught:
+        Finalizer(cluster.settings(), GOOD, cluster.tools).finalize(wait_for_others=False)
+    assert caught.value.exit_code == 75
+    assert Finalizer(cluster.settings(), GOOD, cluster.tools).advance() == Wait("another finalizer of this cluster")
+    cluster.lease_runs_out()
+    cluster.emulator.begin()
+    finalize(cluster)
+    assert_ended(cluster)
+
+
+def test_three_at_once(cluster: Cluster) -> None:
+    ends: list[Done | ClusterError] = []
+
+    def run() -> None:
+        try:
+            ends.append(Finalizer(cluster.settings(), GOOD, Tools(connect(), cluster.tools.pcluster)).finalize())
+        except ClusterError as error:
+            ends.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [type(end) for end in ends] == [Done] * 3
+    assert_ended(cluster)
+    assert cluster.emulator.actions().count("CreateSnapshot") == 1
+
+
+def test_three_at_once_without_a_lease_do_no_harm(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.aws.lease.Lease.take", lambda _: True)
+    ends: list[object] = []
+    threads = [threading.Thread(target=lambda: ends.append(finalize(cluster))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    finalize(cluster)
+    assert_ended(cluster)
+
+
+def test_a_sweep_goes_on_from_tags_alone(cluster: Cluster, aws: Aws) -> None:
+    cluster.emulator.begin(snapshot_looks=None)
+    first = Finalizer(cluster.settings(), GOOD, cluster.tools)
+    while not cluster.of_run():
+        first.advance()
+    cluster.lease_runs_out()  # it was killed
+    without_pcluster = Tools(aws, ("no-such-pcluster",))
+
+    assert dict(sweep(without_pcluster))["run-1"] == Wait(f"{cluster.of_run()[0]}, which is pending")
+    cluster.emulator.begin(snapshot_looks=0)
+    stands = [end for end in (dict(sweep(without_pcluster)).get("run-1") for _ in range(4)) if end is not None]
+
+    assert_ended(cluster)
+    assert stands[0] == Wait(f"the deletion of cluster {cluster.name}")
+    assert "run-1" not in dict(sweep(without_pcluster))
+
+
+@pytest.fixture
+def heard(caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.set_level(logging.WARNING)
+    return caplog.messages
+
+
+def test_people_are_told_and_trouble_with_that_stops_nothing(
+    cluster: Cluster, aws: Aws, tmp_path: Path, heard: list[str]
+) -> None:
+    topic = aws.sns.create_topic(Name="ends")["TopicArn"]
+    cluster.emulator.begin(faults=[{"action": "Publish", "kind": "error", "times": 2}])
+    channels = (topic, f"tee {tmp_path}/told", "false", "http://127.0.0.1:1/secret", "")
+    Finalizer(cluster.settings(), GOOD, replace(cluster.tools, channels=channels)).finalize()
+
+    new = assert_ended(cluster)
+    assert (tmp_path / "told").read_text().startswith(f"run run-1: {new} completed\n\n{new} holds the data")
+    published = [entry["parameters"] for entry in cluster.emulator.log() if entry["action"] == "Publish"]
+    assert [one["Subject"] for one in published] == ["raypipe: run run-1 done"] * 2 + [
+        f"raypipe: run run-1: {new} completed"
+    ]
+    assert "secret" not in "".join(heard)
+    assert len([message for message in heard if "URL at 127.0.0.1:1" in message]) == 2
+
+
+def test_one_without_any_tags_stays(cluster: Cluster) -> None:
+    bare = make_snapshot(cluster.aws, cluster.volume, {})
+    finalize(cluster)
+    assert_ended(cluster, bare)

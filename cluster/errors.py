@@ -7,7 +7,11 @@ ClusterError                         exit
 ├── SlurmSilent (TimeoutError)          4   the controller does not answer
 ├── NodeTooSmall (MemoryError)          4   the job's memory does not hold Ray and one task
 ├── RayNotStarted                       4   the node did not start or join Ray
-└── NotDrained                          4   a node of Ray goes on taking tasks
+├── NotDrained                          4   a node of Ray goes on taking tasks
+├── PclusterMissing (FileNotFoundError) 4   ParallelCluster's tool is not there
+├── ClusterRefused                      4   ParallelCluster's tool said no
+├── AwsRefused                          4   AWS said no, or does not answer
+└── NotSaved                            3   a cluster is not deleted whose data are in no snapshot
 
 Each message says what, where, and (as `hint`) what mends it.
 """
@@ -55,3 +59,21 @@ class RayNotStarted(ClusterError):
 
 class NotDrained(ClusterError):
     """A node of Ray goes on taking tasks."""
+
+
+class PclusterMissing(ClusterError, FileNotFoundError):
+    """ParallelCluster's tool is not there."""
+
+
+class ClusterRefused(ClusterError):
+    """ParallelCluster's tool said no."""
+
+
+class AwsRefused(ClusterError):
+    """AWS said no, or does not answer."""
+
+
+class NotSaved(ClusterError):
+    """A cluster is not deleted whose data are in no snapshot."""
+
+    exit_code = 3

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,7 @@ HOURS_OF_A_MONTH = 730
 _FREE_IOPS, _FREE_MB_PER_S = 3000, 125
 _Positive = Annotated[float, Meta(gt=0)]
 _Price = Annotated[float, Meta(ge=0)]
+_Kind = TypeVar("_Kind")
 _Whole = Annotated[int, Meta(ge=1)]
 
 
@@ -115,8 +116,10 @@ def load_table(path: Path | None = None) -> InstanceTable:
     """Read a table (TOML, as cluster/instances.toml); without a path, our own. Raises `SettingsError`."""
     where = str(path or "cluster/instances.toml")
     try:
-        text = (path or files("cluster") / "instances.toml").read_text(encoding="utf-8")
-        return msgspec.convert(tomllib.loads(text), InstanceTable)
+        read = tomllib.loads((path or files("cluster") / "instances.toml").read_text(encoding="utf-8"))
+        for name, each in read.get("instances", {}).items():
+            _convert(each, Instance, f"{name}: ")
+        return _convert(read, InstanceTable)
     except FileNotFoundError:
         raise SettingsError(
             f"no table of instances {where}", hint="mend [cluster] prices, or leave it out for our own table"
@@ -125,6 +128,14 @@ def load_table(path: Path | None = None) -> InstanceTable:
         raise SettingsError(
             f"{where} is no table of instances: {error}", hint="cluster/instances.toml shows what one looks like"
         ) from None
+
+
+def _convert(value: object, kind: type[_Kind], name: str = "") -> _Kind:
+    """Convert a part of the table; msgspec's messages do not tell which of many it is."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(f"{name}{error}") from None
 
 
 def _near(name: str, names: Collection[str]) -> str:

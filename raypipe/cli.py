@@ -89,7 +89,8 @@ def _root(
 
 
 @app.command(
-    epilog="Examples:\n\n- `raypipe plan data/picasso/20181105`\n\n- `raypipe plan data/picasso/20181105 --only rpllfp --channels 1-32`"
+    epilog="Examples:\n\n- `raypipe plan data/picasso/20181105`\n\n- `raypipe plan data/picasso/20181105 --only rpllfp --channels 1-32`\n\n"
+    "- `raypipe plan data/picasso/20181105 --cluster` tells what it takes on AWS"
 )
 def plan(
     day: DayPath,
@@ -103,6 +104,9 @@ def plan(
     cpus: Cpus = None,
     memory: Memory = None,
     json: Json = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Instead: which instances of AWS, how many, how long, for how much.")
+    ] = False,
 ) -> None:
     """Show what `run` would do: what is done, what is to do and why, bytes and memory. Changes nothing.
 
@@ -110,6 +114,11 @@ def plan(
     """
     from raypipe import report
 
+    if cluster:
+        from raypipe.cluster_report import cluster_plan
+
+        typer.echo(cluster_plan(_plan(day, only, skip, channels, output, config, no_raw, replace), json=json), nl=False)
+        return
     made = _plan(day, only, skip, channels, output, config, no_raw, replace, cpus, memory)
     typer.echo(report.plan_json(made) if json else report.plan_text(made), nl=False)
     if refused := report.refusal(made):

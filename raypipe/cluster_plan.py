@@ -104,8 +104,12 @@ class Estimator:
     @property
     def snapshot_month(self) -> float:
         """What the day's data and objects cost a month in a snapshot, USD."""
-        demand = self.demand
-        return (demand.passes.read + demand.passes.written + demand.objects.written) / 1e9 * self.prices.snapshot_gb
+        return self.day_bytes / 1e9 * self.prices.snapshot_gb
+
+    @property
+    def day_bytes(self) -> int:
+        """Bytes of the recordings and of all that is made of them."""
+        return self.demand.passes.read + self.demand.passes.written + self.demand.objects.written
 
     def candidates(self) -> list[Estimate]:
         """Return what the demand takes on every cluster within the quota that holds its tasks, in no order."""

@@ -57,6 +57,7 @@ def cluster_plan_json(estimator: Estimator, title: str) -> str:
                 "demand": {key: value for key, value in asdict(estimator.demand).items() if key != "loads"},
                 "choices": [{"name": name, **_facts(each)} for name, each in found],
                 "usd_a_month": {"volume": estimator.volume_month, "snapshot": estimator.snapshot_month},
+                "notes": notes_of(estimator),
                 "unchecked_prices": _unchecked(estimator, found),
             }
         ),
@@ -136,6 +137,14 @@ def _facts(each: Estimate) -> dict[str, Any]:
         "limit": each.limit,
         "limit_share": round(each.limit_share, 3),
     }
+
+
+def notes_of(estimator: Estimator) -> list[str]:
+    """Say what would go wrong on the cluster of the settings."""
+    settings, needed = estimator.settings, estimator.day_bytes
+    if settings.snapshot or needed <= settings.volume_gb << 30:
+        return []
+    return [f"The volume is too small: the day and its objects take {in_gb(needed)}; set [cluster] volume_gb higher."]
 
 
 def _unchecked(estimator: Estimator, found: Sequence[tuple[str, Estimate]]) -> list[str]:

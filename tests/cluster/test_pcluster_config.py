@@ -255,13 +255,12 @@ def test_the_head_node_installs_once_and_other_nodes_do_not(node: Path) -> None:
     says = [venv / "bin/python", "-c", "import thing; print(thing.number)"]
     assert subprocess.run(says, capture_output=True, text=True).stdout == "1\n"
 
-    (venv / "kept").touch()
-    assert boot(node, "HeadNode").returncode == 0
-    assert (venv / "kept").exists()  # the same wheel: nothing is done
-
+    python = node / "bin/python3.11"
+    python.write_text("#!/bin/bash\nexit 7\n")  # whoever asks for a new venv from now on fails
+    assert boot(node, "HeadNode").returncode == 0  # the same wheel: there is nothing to do
     _wheel(node / "bucket/thing-1.0-py3-none-any.whl", "2")
-    assert boot(node, "HeadNode").returncode == 0
-    assert subprocess.run(says, capture_output=True, text=True).stdout == "2\n"
+    assert boot(node, "HeadNode").returncode == 7
+    assert not (venv / "installed").exists()
 
 
 def test_a_bucket_without_the_wheel_fails_the_head_node(node: Path) -> None:

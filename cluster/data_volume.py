@@ -1,5 +1,6 @@
 """The volumes that a cluster's deletion takes with it, and whether what is on them is saved in a snapshot."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -89,14 +90,19 @@ def _volume(ec2: Any, name: str) -> DataVolume | None:
     pages = ec2.get_paginator("describe_snapshots").paginate(
         OwnerIds=["self"], Filters=[{"Name": "volume-id", "Values": [name]}]
     )
-    snapshots = [snapshot for page in pages for snapshot in page["Snapshots"] if snapshot["VolumeId"] == name]
-    completed = [each for each in snapshots if each["State"] == "completed"]
+    return judged(found, [snapshot for page in pages for snapshot in page["Snapshots"]])
+
+
+def judged(volume: Mapping[str, Any], snapshots: Iterable[Mapping[str, Any]]) -> DataVolume:
+    """Return how far a volume is saved by those of the snapshots that are its own, both as EC2 describes them."""
+    own = [each for each in snapshots if each["VolumeId"] == volume["VolumeId"]]
+    completed = [each for each in own if each["State"] == "completed"]  # pending ones may still fail
     newest = max(completed, key=lambda each: (each["StartTime"], each["SnapshotId"]), default=None)
     return DataVolume(
-        name,
-        found["Size"],
+        volume["VolumeId"],
+        volume["Size"],
         Snapshot(newest["SnapshotId"], newest["StartTime"].astimezone(UTC)) if newest else None,
-        any(each["State"] == "pending" for each in snapshots),
+        any(each["State"] == "pending" for each in own),
     )
 
 

@@ -15,6 +15,7 @@ VERSION = "3.16.1"
 _TIMEOUT_SECONDS = 900.0
 """Making a cluster's templates and asking AWS about each setting takes minutes; what AWS then does is not waited for."""
 _WOULD_SUCCEED = "DryRun flag is set"
+_GONE = "does not exist"
 _VALIDATE = """
 import json, sys
 import yaml
@@ -84,9 +85,13 @@ class Pcluster:
         """Begin to change a cluster into what `config` says; its compute fleet may have to be stopped first."""
         return self._change("update-cluster", name, config, dry_run)
 
-    def delete(self, name: str) -> dict[str, Any]:
-        """Begin to delete a cluster; whether its data are safe is for the caller to know."""
-        return self._call("delete-cluster", "--cluster-name", name)
+    def delete(self, name: str) -> None:
+        """Begin to delete a cluster; one that is gone is no error. Whether its data are safe is for the caller to know."""
+        try:
+            self._call("delete-cluster", "--cluster-name", name)
+        except ClusterRefused as error:
+            if _GONE not in error.message:
+                raise
 
     def describe(self, name: str) -> dict[str, Any]:
         """Return what ParallelCluster knows of a cluster. Raises `ClusterRefused`, for one that is not there too."""
@@ -206,7 +211,7 @@ def _last_line(text: str) -> str:
 def _hint_for(said: str) -> str:
     hints = {
         "credentials": "`aws configure`, or an instance with a role, tells who you are to AWS",
-        "does not exist": "`pcluster list-clusters` lists those of the region",
+        _GONE: "`pcluster list-clusters` lists those of the region",
         "already exists": "`raypipe cluster status` tells how it stands; `raypipe cluster update` changes it",
         "node": "it needs Node.js: nodejs.org, or your system's package",
     }

@@ -213,10 +213,8 @@ def test_a_clusters_life(aws: Aws, tmp_path: Path) -> None:
     assert [(each["id"], each["saved"]["snapshot"]) for each in facts["dataVolumes"]] == [(volume, snapshot)]
 
     shown = call(aws, "delete", *told, answer="n\n")
-    assert (shown.returncode, shown.stderr.splitlines()[0]) == (
-        1,
-        f"data volume: {volume}, 100 GB, saved in {snapshot}, 0 min ago",
-    )
+    assert shown.returncode == 1
+    assert f"data volume: {volume}, 100 GB, saved in {snapshot}, " in shown.stderr.splitlines()[0]
     assert "pipe" in aws.stack_names()
     shown = call(aws, "delete", *told, answer="y\n")
     assert shown.returncode == 0, shown.stderr

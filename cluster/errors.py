@@ -8,6 +8,9 @@ ClusterError                         exit
 ├── NodeTooSmall (MemoryError)          4   the job's memory does not hold Ray and one task
 ├── RayNotStarted                       4   the node did not start or join Ray
 ├── NotDrained                          4   a node of Ray goes on taking tasks
+├── PclusterMissing (FileNotFoundError) 4   ParallelCluster's tool is not there
+├── ClusterRefused                      4   ParallelCluster's tool said no
+├── NotSaved                            3   a cluster is not deleted whose data are in no snapshot
 ├── ConfigRefused (ValueError)          3   a cluster's configuration cannot be pointed at another snapshot
 ├── FinalizeRefused                     3   the end of a run is not safe to begin
 ├── FinalizeUnproven                    5   the data are not known to be safe in a snapshot
@@ -93,3 +96,17 @@ class AwsRefused(ClusterError):
 
 class AwsUnavailable(ClusterError):
     """AWS did not answer, or not now; the call may have had its effect."""
+
+
+class PclusterMissing(ClusterError, FileNotFoundError):
+    """ParallelCluster's tool is not there."""
+
+
+class ClusterRefused(ClusterError):
+    """ParallelCluster's tool said no."""
+
+
+class NotSaved(ClusterError):
+    """A cluster is not deleted whose data are in no snapshot."""
+
+    exit_code = 3

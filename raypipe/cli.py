@@ -91,7 +91,8 @@ def _root(
 
 
 @app.command(
-    epilog="Examples:\n\n- `raypipe plan data/picasso/20181105`\n\n- `raypipe plan data/picasso/20181105 --only rpllfp --channels 1-32`"
+    epilog="Examples:\n\n- `raypipe plan data/picasso/20181105`\n\n- `raypipe plan data/picasso/20181105 --only rpllfp --channels 1-32`\n\n"
+    "- `raypipe plan data/picasso/20181105 --cluster` tells what it takes on AWS"
 )
 def plan(
     day: DayPath,
@@ -105,6 +106,9 @@ def plan(
     cpus: Cpus = None,
     memory: Memory = None,
     json: Json = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Instead: which instances of AWS, how many, how long, for how much.")
+    ] = False,
 ) -> None:
     """Show what `run` would do: what is done, what is to do and why, bytes and memory. Changes nothing.
 
@@ -112,6 +116,11 @@ def plan(
     """
     from raypipe import report
 
+    if cluster:
+        from raypipe.cluster_report import cluster_plan
+
+        typer.echo(cluster_plan(_plan(day, only, skip, channels, output, config, no_raw, replace), json=json), nl=False)
+        return
     made = _plan(day, only, skip, channels, output, config, no_raw, replace, cpus, memory)
     typer.echo(report.plan_json(made) if json else report.plan_text(made), nl=False)
     if refused := report.refusal(made):
@@ -475,6 +484,91 @@ def _day_and_task(words: list[str]) -> tuple[Path | None, str]:
     return None, "".join(words)
 
 
+clusters = typer.Typer(no_args_is_help=True, help="A cluster on AWS: make it, look at it, change it, delete it.")
+app.add_typer(clusters, name="cluster")
+ClusterName = Annotated[str, typer.Argument(metavar="NAME", help="What the cluster is called.")]
+ClusterFile = Annotated[Path, typer.Option("--file", metavar="FILE", help="The cluster's configuration.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Ask AWS about all of it, and make nothing.")]
+_CLUSTER_FILE = Path("cluster-config.yaml")
+
+
+@clusters.command(
+    epilog="Examples:\n\n- `raypipe cluster create pipe --config raypipe.toml --print`\n\n"
+    "- `raypipe cluster create pipe --config raypipe.toml --for data/picasso/20181105`"
+)
+def create(
+    name: ClusterName,
+    config: ConfigFile = None,
+    file: ClusterFile = _CLUSTER_FILE,
+    day: Annotated[
+        Path | None, typer.Option("--for", metavar="DAY", help="See that workers hold the largest task of this day.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--print", help="Print the configuration, and change nothing.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Make a cluster as the table `cluster` of the settings says, or as FILE says, once it is there.
+
+    FILE is checked without AWS first. Then ParallelCluster's tool takes over, which `raypipe` calls and does not hold.
+    """
+    from raypipe import cluster_verbs
+    from raypipe.config import load_config
+
+    settings = load_config(config).cluster
+    largest = max((task.memory for task in _plan(day, config=config).todo), default=0) if day else 0
+    if show:
+        text, notes = cluster_verbs.printed(settings, task_memory=largest)
+        typer.echo(text, nl=False)
+        for note in notes:
+            typer.echo(note, err=True)
+        return
+    for line in cluster_verbs.create(name, settings, file, task_memory=largest, dry_run=dry_run):
+        typer.echo(line)
+
+
+@clusters.command(epilog="Example: `raypipe cluster update pipe --config raypipe.toml --dry-run`")
+def update(
+    name: ClusterName, config: ConfigFile = None, file: ClusterFile = _CLUSTER_FILE, dry_run: DryRun = False
+) -> None:
+    """Change a cluster into what FILE says now. For most changes AWS wants the compute fleet stopped first."""
+    from raypipe import cluster_verbs
+    from raypipe.config import load_config
+
+    for line in cluster_verbs.update(name, load_config(config).cluster, file, dry_run=dry_run):
+        typer.echo(line)
+
+
+@clusters.command("status", epilog="Example: `raypipe cluster status pipe --json`")
+def cluster_status(name: ClusterName, config: ConfigFile = None, json: Json = False) -> None:
+    """Show how a cluster stands: stack, compute fleet, head node, data volume and its newest snapshot."""
+    from raypipe import cluster_verbs
+    from raypipe.config import load_config
+
+    facts, lines = cluster_verbs.status(name, load_config(config).cluster)
+    typer.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if json else "\n".join(lines))
+
+
+@clusters.command(epilog="Example: `raypipe cluster delete pipe`")
+def delete(
+    name: ClusterName,
+    config: ConfigFile = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    without_snapshot: Annotated[
+        str,
+        typer.Option(metavar="WORDS", help="'delete NAME without a snapshot': even if its data are not saved."),
+    ] = "",
+) -> None:
+    """Delete a cluster whose data are in a completed snapshot; asks first. Exit code 3 if they are not."""
+    from raypipe import cluster_verbs
+    from raypipe.config import load_config
+
+    settings = load_config(config).cluster
+    for line in cluster_verbs.deletion(name, settings, without_snapshot):
+        typer.echo(line, err=True)
+    if not yes and not typer.confirm(f"Delete {name}? What was written since then is lost, or in a last snapshot."):
+        raise typer.Exit(1)
+    typer.echo(cluster_verbs.delete(name, settings))
+
+
 @app.command()
 def config(config: ConfigFile = None) -> None:
     """Print all settings as TOML, each with its meaning; a start for a file of one's own."""
@@ -485,15 +579,15 @@ def config(config: ConfigFile = None) -> None:
 
 def _plan(
     day: Path,
-    only: list[str] | None,
-    skip: list[str] | None,
-    channels: str | None,
-    output: Path | None,
-    config: Path | None,
-    no_raw: bool,
-    replace: bool,
-    cpus: int | None,
-    memory: str | None,
+    only: list[str] | None = None,
+    skip: list[str] | None = None,
+    channels: str | None = None,
+    output: Path | None = None,
+    config: Path | None = None,
+    no_raw: bool = False,
+    replace: bool = False,
+    cpus: int | None = None,
+    memory: str | None = None,
 ) -> Any:
     from raypipe import api
     from raypipe.config import load_config

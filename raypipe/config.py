@@ -285,6 +285,53 @@ class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
 
 
+class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The cluster on AWS that `raypipe cluster` makes and `plan --cluster` reckons with; never changes a result."""
+
+    region: Annotated[str, Meta(description="of AWS")] = "ap-southeast-1"
+    subnet: Annotated[str, Meta(description="of all machines, as subnet-0123456789abcdef0")] = ""
+    key: Annotated[str, Meta(description="name of the key pair that opens the head node by ssh")] = ""
+    bucket: Annotated[
+        str, Meta(description="folder in S3 with raypipe's wheel and constraints.txt, as s3://my-bucket/raypipe")
+    ] = ""
+    head_instance: Annotated[
+        str, Meta(description="head node: on demand, always there; all data go through its network and its EBS link")
+    ] = "m5.large"
+    driver_instance: Annotated[str, Meta(description="node of a run's driver: on demand, there while it runs")] = (
+        "m5.large"
+    )
+    workers: Annotated[
+        tuple[str, ...],
+        Meta(description="instance types of workers, any of which will do: as many vCPUs, one architecture"),
+    ] = ("r5.2xlarge",)
+    spot: Annotated[bool, Meta(description="workers are spot instances: cheaper, may be taken away")] = False
+    min_nodes: Annotated[int, Meta(ge=0, description="workers that are there, and paid for, without work")] = 0
+    max_nodes: Annotated[int, Meta(ge=1, le=1000, description="most workers at once")] = 8
+    snapshot: Annotated[str, Meta(description="snapshot that the data volume begins as; empty: a new volume")] = ""
+    volume_gb: Annotated[int, Meta(ge=1, le=16384, description="GB of a new data volume (gp3)")] = 1000
+    iops: Annotated[int, Meta(ge=3000, le=16000, description="of the data volume; above 3000 is paid for")] = 3000
+    throughput: Annotated[
+        int, Meta(ge=125, le=1000, description="MB/s of the data volume, at most iops / 4; above 125 is paid for")
+    ] = 250
+    encrypted: Annotated[
+        bool, Meta(description="the data volume is encrypted; snapshots to be shared with other accounts must not be")
+    ] = True
+    mount: Annotated[str, Meta(description="where all nodes see the data volume")] = "/data"
+    policies: Annotated[tuple[str, ...], Meta(description="further IAM policies (ARN) of the head node")] = ()
+    vcpu_quota: Annotated[
+        int, Meta(ge=1, description="vCPUs that AWS lets you have at once, the head's among them (Service Quotas)")
+    ] = 64
+    spot_fraction: Annotated[
+        float, Meta(gt=0, le=1, description="what a spot instance is reckoned at, as a part of the price on demand")
+    ] = 1.0
+    prices: Annotated[
+        str, Meta(description="table of instances and prices (TOML); empty: raypipe's own, of its date")
+    ] = ""
+    tool: Annotated[
+        str, Meta(description="ParallelCluster's program; empty: pcluster on PATH, or in raypipe's cache")
+    ] = ""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
@@ -301,6 +348,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: Input = Input()
     run: Resources = Resources()
     slurm: Slurm = Slurm()
+    cluster: Cluster = Cluster()
 
 
 def load_config(path: Path | None) -> Config:

@@ -26,7 +26,7 @@ def received() -> Iterator[tuple[str, list[dict[str, str]]]]:
     posts: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(500 if "bad" in self.path else 200)
             self.end_headers()

@@ -108,7 +108,7 @@ set -eo pipefail
 unset RAY_ADDRESS RAY_AUTH_TOKEN
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=/data/run/token
 export RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
-exec /opt/py -P -m cluster.worker --run=/data/run --name=pipe2 --head=1234 --temp=/tmp
+exec /opt/py -P -m cluster.worker --run=/data/run --name=pipe2 --head=1234 --warning=300 --temp=/tmp
 
 # ---- finish ----
 #!/bin/bash -l

@@ -11,12 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from cluster import node, slurm
 from cluster.errors import ClusterError
 from cluster.names import TAKEN, WORKERS, job_name
+from cluster.run_folder import say_again, unsay_again
 from cluster.share import MB, Share, divide, job_memory
 
+_AGAIN_SECONDS = 2.0
 _TERMINATED = 128 + signal.SIGTERM
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,30 @@ def here(*, driver: bool = False) -> Here:
     of_node = min(1.0, memory / ((facts.memory_mb * MB if facts and facts.memory_mb else 0) or total))
     share = divide(memory, cpus=cpus, shared_memory=int(of_node * node.shared_memory()), driver=driver)
     return Here(int(environment["SLURM_JOB_ID"]), facts.address if facts else name, share)
+
+
+def queue_again(run: Path, job: int, *, same_node: bool = True) -> NoReturn:
+    """Have this job queued again, and wait for Slurm to end this life.
+
+    Without `same_node` it gets another node, if there is one. Raises `ClusterError` if Slurm says no, a few times.
+    """
+    try:
+        if same_node:
+            say_again(run, job)
+        for last in (False, False, True):
+            try:
+                slurm.requeue(job)
+                break
+            except ClusterError:
+                if last:
+                    raise
+                time.sleep(_AGAIN_SECONDS)
+    except ClusterError:
+        unsay_again(run, job)
+        raise
+    log.info("this job is queued again and goes on where it was")
+    while True:
+        signal.pause()
 
 
 def end_workers(run_name: str, head: int, seconds: float = 0.0) -> None:

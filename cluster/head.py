@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cluster import slurm
-from cluster.entry import begin, end_workers, here, options
+from cluster.entry import begin, end_workers, here, options, queue_again
 from cluster.errors import ClusterError, RayNotStarted
 from cluster.holds import Holds
 from cluster.names import WORKERS, job_name
 from cluster.ray_logs import log_name
 from cluster.ray_node import RayNode, address_here, head_options, ray_node, temp_folder
-from cluster.run_folder import forget, said_again, say_again, unsay_again, write_address, write_token
+from cluster.run_folder import forget, said_again, unsay_again, write_address, write_token
 from cluster.share import port_of, spill_folder
 from cluster.spot import LATE_SECONDS, SpotWatch
 
@@ -71,30 +71,26 @@ def main(words: Sequence[str]) -> int:
                 raise _Again
             return code
     except _Again:
-        return _queue_again(arguments.run, arguments.name, node.job)
+        return _again(arguments.run, arguments.name, node.job, same_node=watch.notice is None)
     except BaseException:
         forget(arguments.run)
         raise
 
 
-def _queue_again(run: Path, name: str, job: int) -> int:
-    """Have this job queued again, and wait for Slurm to end this life; where Slurm does not, end the run."""
+def _again(run: Path, name: str, job: int, *, same_node: bool) -> int:
+    """Have this job queued again; where Slurm does not do that, end the run."""
     forget(run)
+    log.info("out of time")
     try:
-        say_again(run, job)
-        slurm.requeue(job)
+        queue_again(run, job, same_node=same_node)
     except ClusterError as error:
-        unsay_again(run, job)
         log.error(  # noqa: TRY400  (the message is the whole truth)
             "out of time, and this job cannot be queued again (%s). What is done stays done: "
             "the `raypipe submit` that made this job, given again, goes on where it was",
             error.message,
         )
-        end_workers(name, job, _WORKERS_SECONDS)
-        return OUT_OF_TIME
-    log.info("out of time: this job is queued again and goes on where it was")
-    while True:
-        signal.pause()
+    end_workers(name, job, _WORKERS_SECONDS)
+    return OUT_OF_TIME
 
 
 def _sit_out(watch: SpotWatch) -> bool:

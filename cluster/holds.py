@@ -2,7 +2,7 @@
 
 Those two minutes are for the order to end the first life, which Slurm could not deliver: a node that boots meanwhile gets
 it, and ends the second life if that was begun there. So the node is excluded for as long. Where nobody knows which it was,
-Slurm's minutes are waited for.
+Slurm's minutes are waited for, unless it can only have been one that never booted.
 """
 
 import logging
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Container, Iterable
 
 from cluster import slurm
+from cluster.reasons import never_booted
 from cluster.slurm import Job
 
 _DANGER_SECONDS = 150.0
@@ -36,14 +37,19 @@ class Holds:
         for job in jobs:
             before = self._before.setdefault(job.id, job.excluded)
             if not job.waits:
-                self._nodes[job.id] = job.nodes
+                self._nodes[job.id] = (
+                    "" if job.state == "CONFIGURING" else job.nodes
+                )  # on a node that boots nothing has begun
                 self._until.pop(job.id, None)
             elif job.in_hold_after_requeue and job.number in in_order:
                 self._lift(job)
             elif job.in_hold_after_requeue and (lost := self._nodes.get(job.id)):
                 slurm.exclude(job.id, ",".join(filter(None, (before, lost))))
                 self._lift(job)
-            elif job.excluded != before:  # by us, or by another who looks
+            elif job.in_hold_after_requeue and (reasons := slurm.out_of_service().values()):
+                if all(map(never_booted, reasons)):
+                    self._lift(job)
+            elif job.excluded and job.excluded != before:  # by us, or by another who looks
                 until = self._until.setdefault(job.id, self._clock() + _DANGER_SECONDS)
                 if self._clock() >= until:  # no other node is free, and by now this one is safe
                     slurm.exclude(job.id, before)

@@ -6,7 +6,7 @@ exit code; where none does, Slurm ends the job with all in it.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -48,7 +48,12 @@ def memory_guarded(limit: int | None = None) -> Iterator[None]:
 
 
 def _watch(limit: int, cgroup: Path | None, over: Event) -> None:
-    used: Callable[[], int] = (lambda: held_by_cgroup(cgroup)) if cgroup else held_by_processes
+    def used() -> int:
+        with suppress(OSError, KeyError):  # of a kernel that says it otherwise
+            if cgroup:
+                return held_by_cgroup(cgroup)
+        return held_by_processes()
+
     shortest = _SHORTEST_SECONDS if cgroup else _LONGEST_SECONDS
     seconds = 0.0
     while not over.wait(seconds):

@@ -10,10 +10,12 @@ import logging
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +33,7 @@ _LONGEST_BASE = 25
 """A socket's path has 107 bytes at most, and Ray needs 81 of them below the folder for temporary files."""
 _START_SECONDS = 180.0
 _GRACE_SECONDS = 4.0
+_DRAIN_SECONDS = 60.0
 _RAY = (sys.executable, "-m", "ray.scripts.scripts")
 _ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 _SAID_LINES = 15
@@ -86,13 +89,30 @@ def ray_node(
         with memory_guarded():
             yield node
     finally:
-        dead = dead_workers(folder)  # now: at the end all are
-        _end(others)
-        if kept and (node is None or node.failed or dead):
-            keep_logs(folder, kept, dead, token)
-        for each in (folder, spill):
-            if each:
-                shutil.rmtree(each, ignore_errors=True)
+        with _undisturbed():
+            dead = dead_workers(folder)  # now: at the end all are
+            _end(others)
+            if kept and (node is None or node.failed or dead):
+                keep_logs(folder, kept, dead, token)
+            for each in (folder, spill):
+                if each:
+                    shutil.rmtree(each, ignore_errors=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off a SIGTERM: what is left behind nobody removes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if came:
+            signal.raise_signal(signal.SIGTERM)
 
 
 def drain(head: str, node_id: str, why: str, seconds: int | None = None) -> None:
@@ -103,12 +123,16 @@ def drain(head: str, node_id: str, why: str, seconds: int | None = None) -> None
     reason = "DRAIN_NODE_REASON_PREEMPTION"  # with the other, idle, a node that works refuses
     words = [f"--address={head}", f"--node-id={node_id}", f"--reason={reason}", f"--reason-message={why}"]
     words += [f"--deadline-remaining-seconds={seconds}"] if seconds is not None else []
-    done = subprocess.run([*_RAY, "drain-node", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotDrained(
-            f"node {node_id} could not be drained: {' '.join((done.stdout + done.stderr).split()[-40:])}",
-            hint="its job can be cancelled instead; tasks on it are begun again elsewhere",
-        )
+    command, said = [*_RAY, "drain-node", *words], "no answer"
+    with suppress(subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DRAIN_SECONDS)
+        if not done.returncode:
+            return
+        said = " ".join((done.stdout + done.stderr).split()[-40:])
+    raise NotDrained(
+        f"node {node_id} could not be drained: {said}",
+        hint="its job can be cancelled instead; tasks on it are begun again elsewhere",
+    )
 
 
 def head_options(share: Share, *, address: str, port: int) -> list[str]:

@@ -79,13 +79,21 @@ _CODES = {
     "Unsupported": "EC2 has no such instances in this zone",
 }
 
+_TOO_LATE = "ResumeTimeout"
+_CODE = re.compile(r"\(Code:\s*(\w+)\)")
+
 
 def node_in_words(reason: str) -> str:
     """Say why a node cannot be had, from the reason that Slurm was given; ParallelCluster's names a code of EC2's."""
-    if reason.startswith("ResumeTimeout"):
+    if reason.startswith(_TOO_LATE):
         return "did not boot in time"
-    code = re.search(r"\(Code:\s*(\w+)\)", reason)
+    code = _CODE.search(reason)
     return _CODES.get(code[1], reason) if code else reason
+
+
+def never_booted(reason: str) -> bool:
+    """Whether a node is down, for the reason that Slurm was given, without having been up."""
+    return reason.startswith(_TOO_LATE) or _CODE.search(reason) is not None
 
 
 def in_words(state: str, reason: str) -> str:

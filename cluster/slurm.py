@@ -140,22 +140,23 @@ def exclude(job: str, nodes: str) -> None:
 
 def time_left(job: int) -> float:
     """Return how many seconds Slurm gives a running job yet; infinity where it has no limit, or Slurm knows of none."""
-    return parse_time_left(run("squeue", "--noheader", "--format=%L", f"--jobs={job}"))
-
-
-def release(job: str) -> None:
-    """Release a job that is held (a launch failed, an administrator's or its own hold)."""
-    run("scontrol", "release", job)
+    return parse_time_left(run("squeue", "--noheader", "--format=%L", f"--jobs={_own(job)}"))
 
 
 def requeue(job: int) -> None:
     """End a job and queue it again under the same id."""
-    run("scontrol", "requeue", str(job))
+    run("scontrol", "requeue", _own(job))
 
 
 def write_off(job: int, name: str) -> None:
     """Give a job another name, and have it end with its node instead of being queued again."""
-    run("scontrol", "update", f"JobId={job}", f"JobName={name}", "Requeue=0")
+    run("scontrol", "update", f"JobId={_own(job)}", f"JobName={name}", "Requeue=0")
+
+
+def _own(job: int) -> str:
+    """Name a job that may be this very one: the number of an array's last element means all of the array."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{which}_ID") for which in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task and os.environ.get("SLURM_JOB_ID") == str(job) else str(job)
 
 
 def cancel(ids: Sequence[int | str]) -> None:

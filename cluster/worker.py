@@ -19,18 +19,19 @@ from pathlib import Path
 from threading import Event
 
 from cluster import slurm
-from cluster.entry import begin, here, options
+from cluster.entry import begin, here, options, queue_again
 from cluster.errors import ClusterError, NotDrained, RayNotStarted
 from cluster.holds import Holds
 from cluster.names import TAKEN, job_name
 from cluster.ray_logs import log_name
 from cluster.ray_node import RayNode, address_here, ray_node, temp_folder, worker_options
-from cluster.run_folder import read_address, said_again, say_again, unsay_again
+from cluster.run_folder import read_address, said_again, unsay_again
 from cluster.share import spill_folder
 from cluster.spot import LATE_SECONDS, Notice, SpotWatch
 
 _LOOK_SECONDS = 1.0
 _HEAD_SECONDS = 15.0
+_PATIENCE_SECONDS = 300.0
 _TRIES = 5
 _AGAIN_SECONDS = 5.0
 _LEAVE_SECONDS = 15.0
@@ -81,8 +82,10 @@ def main(words: Sequence[str]) -> int:
             log.info("drained")
             if watch.notice and arguments.head != node.job:
                 _keep_node(watch.notice, arguments, holds)
-            elif left <= arguments.warning + _EARLY_SECONDS:
-                _queue_again(arguments.run, node.job)
+            elif arguments.head != node.job and left <= arguments.warning + _EARLY_SECONDS:
+                # So that the run has its workers as long as it lasts.
+                with _only_noted():
+                    queue_again(arguments.run, node.job)
             return 0
     log.info("the run is over")
     return 0
@@ -165,23 +168,15 @@ def _time_left(job: int) -> float:
         return inf
 
 
-def _queue_again(run: Path, job: int) -> None:
-    """Have this job queued again, so that the run has its workers as long as it lasts, and wait for Slurm to end it."""
-    try:
-        say_again(run, job)
-        slurm.requeue(job)
-    except ClusterError as error:
-        unsay_again(run, job)
-        log.warning("this job is not queued again: %s", error.message)
-        return
-    while True:
-        signal.pause()
-
-
 def _wait_for_head(run: Path, job: int, holds: Holds) -> str | None:
-    """Return the head's address when there is one; None when its job is over."""
+    """Return the head's address when there is one; None when its job is over, or waits for too long itself."""
     state, looked = _head_state(job, run, holds), time.monotonic()
+    there = looked
     while state is not Head.OVER:
+        if state is Head.THERE:
+            there = time.monotonic()
+        elif time.monotonic() - there >= _PATIENCE_SECONDS:  # it may be this very node that it waits for
+            return None
         # One that waits has an address only of its last life.
         if state is Head.THERE and (address := read_address(run)):
             return address

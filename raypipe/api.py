@@ -101,7 +101,8 @@ def run_days(
     def planned(path: Path) -> Plan:
         return make_plan(find_day(path, None if output is None else Path(output)), settings, **cast("Any", chosen))
 
-    wanted = {str(path): partial(planned, path) for path in map(Path, paths)}
+    once = {path.expanduser().resolve(): path for path in map(Path, paths)}
+    wanted = {str(path): partial(planned, path) for path in once.values()}
     return run.run_days(wanted, place or run.ThisMachine(settings), listeners)
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Flag
@@ -66,6 +66,7 @@ class Attached:
         self.run, self.job = run, int(job) if job.isdigit() else None
         self.life = Life(warning=config.slurm.warning_seconds)
         self.was_fruitless = False
+        self.most_nodes = 0
         # Where their number is fixed too: those whose nodes are taken away are replaced.
         elastic = job.isdigit() and not shape.fixed
         settings = job_settings(config.slurm, config.slurm.name, run)
@@ -167,14 +168,15 @@ class Attached:
         nothing; one that no worker helped proves nothing.
         """
         self.life.refuse_hopeless()
-        if self.life.is_fruitful or len(nodes()) < self.fewest_nodes:
+        if self.life.is_fruitful or self.life.was_cut_short or self.most_nodes < self.fewest_nodes:
             return
         if self.was_fruitless:
             lasts = in_words(self.life.deadline.end - self.life.deadline.begun)
             raise TooLittleTime(
                 f"two lives of the job in a row, of {lasts}, ended without a new output", hint=TIME_HINT
             )
-        (self.run / _FRUITLESS).touch()
+        with suppress(OSError):  # a full disk
+            (self.run / _FRUITLESS).touch()
 
     def _ask_walltime(self, job: int) -> None:
         try:
@@ -201,6 +203,7 @@ class Attached:
 
     def _look_around(self) -> list[Node]:
         there = nodes()
+        self.most_nodes = max(self.most_nodes, len(there))
         self.largest = max([self.largest, *(node.memory for node in there)])
         return there
 

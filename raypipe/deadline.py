@@ -95,7 +95,7 @@ class Life:
         self.is_fruitful = False
         """Whether a file got its name."""
         self._stop = inf
-        self._open = 0
+        self._open: set[str] = set()
         self._late: dict[str, Unit] = {}
 
     def ends_in(self, seconds: float) -> None:
@@ -111,6 +111,11 @@ class Life:
     def is_over(self) -> bool:
         """Whether what is under way has to be stopped."""
         return self._clock() >= min(self._stop, self.deadline.stop)
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether it ends long before the walltime does: a node is taken away."""
+        return self._stop < self.deadline.stop
 
     @property
     def lacks_time(self) -> bool:
@@ -131,12 +136,12 @@ class Life:
             self.postpone(unit)
             return False
         self._late.pop(unit.key or unit.what, None)
-        self._open += 1
+        self._open.add(unit.key or unit.what)
         return True
 
     def gave_up(self, unit: Unit) -> None:
         """Take note that a unit that was to begin did not, or will not end in time."""
-        self._open -= 1
+        self._open.discard(unit.key or unit.what)
         self.postpone(unit)
 
     def postpone(self, unit: Unit) -> None:
@@ -145,6 +150,7 @@ class Life:
 
     def settled(self, unit: Unit) -> None:
         """Take note that the unit has come to its end, one way or the other."""
+        self._open.discard(unit.key or unit.what)
         self._late.pop(unit.key or unit.what, None)
 
     def is_too_slow(self, begun: float, part: float) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from pathlib import Path
 from typing import Any, Protocol
 
 import ray
@@ -131,7 +132,7 @@ def run_on_ray(days: Sequence[DayWork], budget: Budget, command: Command) -> Non
         for queue in waiting:
             if queue is waiting[0]:
                 queue.dispatch()
-            elif queue.ready:
+            elif queue.ready or queue.late or not queue.open:
                 queue.dispatch(max(1, _cpus()) - sum(each.begun for each in queues))
 
     loop.before_waiting, loop.after_each = look, dispatch
@@ -164,7 +165,9 @@ def _filter_in_time(each: Pass, crew: "_Crew", loop: "_Loop", works: "_Works") -
         some = replace(each, groups=tuple(left[:n_groups]))
         slow = _PassRun(some, crew, loop, works, token=f"{works.token}-{next(works.numbers)}").run()
         left = slow + left[n_groups:]
-        if slow:
+        if not slow:
+            life.settled(unit)
+        else:
             life.gave_up(unit_of_groups(each, 1, actors))
             most = n_groups - 1
             if not most:
@@ -264,8 +267,9 @@ class _Works:
 
         Where there is `room` for fewer works, the others go on waiting.
         """
-        late, self.late = self.late, []
-        for number in late:  # others like them may have been faster than was thought
+        # Others like them may have been faster than was thought.
+        for number in [number for number in self.late if self.life.can_begin(unit_of_work(self.works[number]))]:
+            self.late.remove(number)
             heappush(self.ready, number)
         most = self.begun + room
         while self.ready and self.begun < most:  # what fails here may free others
@@ -354,6 +358,7 @@ class _Works:
             ended: Any = ray.get(list(items)[-1])
             if ended is None:  # it waited for a free CPU until it was too late
                 self.begun -= 1
+                self.sink.emit(WorkWaits(work.stage, work.sessions, work.channel, ()))
                 self.life.gave_up(unit)
                 self.late.append(number)
                 return
@@ -361,7 +366,7 @@ class _Works:
             made = ended.made
         except RayError as error:
             for task in work.tasks:
-                temporary_name(task.output, self._token(attempt, moves)).unlink(missing_ok=True)
+                _remove(temporary_name(task.output, self._token(attempt, moves)))
             if _was_told_to_go(error):
                 text = f"a node was told to go; {work.stage} is begun again elsewhere"
                 self.sink.emit(Note(", ".join(work.sessions), text))
@@ -441,12 +446,9 @@ class _Crew:
             return
         for actor in self.actors:
             ray.kill(actor)
-        if budget.reader != self.budget.reader:
-            ray.kill(self.reader)
-        replaced = budget.reader != self.budget.reader
-        self.budget, self.nodes = budget, nodes
-        if replaced:
-            self.reader = self._new_reader()
+        before, self.budget, self.nodes = self.budget, budget, nodes
+        if budget.reader != before.reader:
+            self.replace_reader()
         self.actors = self._new_actors()
         self.are_up = False
 
@@ -527,7 +529,7 @@ class _PassRun:
         self.each, self.crew, self.loop, self.works, self.restarts = each, crew, loop, works, works.restarts
         self.sink = works.sink
         self.tile_samples = max(1, round(crew.budget.tile_seconds * each.sampling_rate_hz))
-        self.n_tiles = math.ceil(each.source.n_samples / self.tile_samples)
+        self.n_tiles = max(1, math.ceil(each.source.n_samples / self.tile_samples))
         self.source = ray.put(each.source)
         self.token = token
         self.unfinished = len(each.groups)
@@ -560,6 +562,7 @@ class _PassRun:
         for member in alive:
             member.dead = True
             self.works.watch(member.actor.abort.remote(tuple(member.unfinished)), lambda _: None)
+        self.crew.are_up &= not alive  # some may still wait for room
         return [self.each.groups[number] for member in alive for number in member.unfinished]
 
     def _late(self, members: Sequence[_Member]) -> list[_Member]:
@@ -635,6 +638,8 @@ class _PassRun:
 
     def _begun(self, ref: Any, member: _Member) -> None:
         if begun := self._returned(ref, member):
+            if not self.tiles_done:  # waiting for actors says nothing about the pace
+                self.began = self.measured = self.life.now()
             member.node, name = begun
             lanes = [lane for number in member.unfinished for lane in self.each.groups[number].lanes]
             channels = tuple(lane.channel for lane in lanes)
@@ -646,15 +651,17 @@ class _PassRun:
         convoy.waiting[tile] -= 1
         if not convoy.waiting[tile]:
             del convoy.waiting[tile]
-            self._tell_progress(tile + 1)
-            self._dispatch(convoy)
+            if not all(each.dead for each in convoy.members):
+                self._tell_progress(tile + 1)
+                self._dispatch(convoy)
 
     def _tell_progress(self, tiles_done: int) -> None:
         if tiles_done > self.tiles_done:  # those that begin again are behind
             thought = self.unit.seconds * (tiles_done - self.tiles_done) / self.n_tiles
             self.tiles_done, since, self.measured = tiles_done, self.measured, self.life.now()
             self.life.pace.took(self.unit.stage, thought, self.measured - since)
-            self.is_too_slow = self.life.is_too_slow(self.began, tiles_done / self.n_tiles)
+            if tiles_done < self.n_tiles - self.crew.budget.tiles_in_flight:  # else its files are being finished
+                self.is_too_slow = self.life.is_too_slow(self.began, tiles_done / self.n_tiles)
             seconds = min(tiles_done * self.tile_samples, self.each.source.n_samples) / self.each.sampling_rate_hz
             self.sink.emit(PassProgressed(self.each.session, tiles_done, self.n_tiles, seconds))
 
@@ -701,7 +708,7 @@ class _PassRun:
         """Do without a member; return the actor that takes the place of its own."""
         member.dead = True
         for output in _outputs(self.each.groups[number] for number in member.unfinished):
-            temporary_name(output.path, member.token).unlink(missing_ok=True)
+            _remove(temporary_name(output.path, member.token))
         return self.crew.replace(member.actor)
 
     def _tell_again(self, member: _Member, why: str) -> None:
@@ -752,6 +759,11 @@ def _lost(what: str, asked: Sequence[int], error: RayError, smaller: str = "") -
     )
     lost.__cause__ = error
     return lost
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # of a disk that is lost; at the latest the next run removes it
+        path.unlink(missing_ok=True)
 
 
 def _outputs(groups: Iterable[Group]) -> list[Output]:

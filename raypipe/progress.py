@@ -188,10 +188,9 @@ class _Bars:
             case PassStarted():
                 self._bar(event, f"{event.session} filtered", event.tiles)
             case PassProgressed():
-                bar = self.bars[event.day, f"{event.session} filtered"]
-                self.progress.update(
-                    bar, completed=event.tiles_done, count=f"{event.seconds_of_recording:.0f} s of data"
-                )
+                if (bar := self.bars.get((event.day, f"{event.session} filtered"))) is not None:
+                    count = f"{event.seconds_of_recording:.0f} s of data"
+                    self.progress.update(bar, completed=event.tiles_done, count=count)
             case WorkStarted(channel=None):
                 self._bar(event, _line(event), None)
             case WorkStarted(channel=int()):
@@ -203,10 +202,10 @@ class _Bars:
             case WorkEnded():
                 self._remove(event.day, f"{', '.join(event.sessions)}: {event.stage}")
             case TaskDone():
-                bar = self.bars[event.day, "files on the disk"]
-                self.progress.advance(bar)
-                task = self.progress.tasks[self.progress.task_ids.index(bar)]
-                self.progress.update(bar, count=f"{task.completed:.0f} of {task.total:.0f}")
+                if (bar := self.bars.get((event.day, "files on the disk"))) is not None:
+                    self.progress.advance(bar)
+                    task = self.progress.tasks[self.progress.task_ids.index(bar)]
+                    self.progress.update(bar, count=f"{task.completed:.0f} of {task.total:.0f}")
             case TaskFailed():
                 self._say(event, style="red")
             case Note():

@@ -342,7 +342,7 @@ class _Together:
     def interrupted(self, reports: Iterable[Report]) -> None:
         """End what is under way, and say of all that is not over that it was interrupted."""
         for report in reports:
-            if not report.is_over:
+            if not report.is_over and all(run.report is not report for run in self.runs):
                 report.interrupted = True
         self._end_all()
 
@@ -356,7 +356,7 @@ class _Together:
 
     def budget_now(self, before: Budget) -> Budget:
         """Return how the plans go on with what is there by now."""
-        return self.place.budget_now([run.plan for run in self.runs], before)
+        return self.place.budget_now([run.plan for run in self._at_work()], before)
 
     def largest_task(self, budget: Budget) -> int:
         """Return the bytes that one task may ask for at most."""
@@ -450,7 +450,8 @@ class _Run:
 
     def _not_published(self, session: str, file: Written, error: OSError) -> None:
         for each in file.files:
-            each.temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                each.temporary.unlink(missing_ok=True)
         self.failed(session, [failure(file.stage, file.channel, file.path, write_failed(error, file.path))])
 
     def failed(self, session: str, failures: Sequence[Failure]) -> None:

@@ -23,7 +23,8 @@ import numpy as np
 from raypipe.attached import Attached
 from raypipe.config import Config, Resources, Slurm
 from raypipe.day import Session
-from raypipe.driver import run_on_ray
+from raypipe.deadline import Life
+from raypipe.driver import DayWork, run_on_ray
 from raypipe.events import Event
 from raypipe.memory import Budget
 from raypipe.outcome import Failure, Written
@@ -73,8 +74,10 @@ def _stamp(path: Path) -> None:
 
 @dataclass
 class Told:
-    """The driver's sink: what it was told."""
+    """The driver's sink and command: what it was told."""
 
+    place: Attached
+    life: Life
     events: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, list[str]] = field(default_factory=dict)
 
@@ -90,11 +93,20 @@ class Told:
     def emit(self, event: Event) -> None:
         self.events.append(msgspec.to_builtins(event))
 
+    def ended(self) -> None:
+        pass
+
     def go_on(self) -> None:
         pass
 
-    def look(self, open_works: Iterable[Work], filter_actors: int) -> None:
-        pass
+    def budget_now(self, before: Budget) -> Budget:
+        return before
+
+    def largest_task(self, budget: Budget) -> int:
+        return self.place.largest_task(budget)
+
+    def look(self, open_works: Iterable[Work], filter_actors: int, budget: Budget) -> None:
+        self.place.look(open_works, filter_actors, budget)
 
 
 def work(name: str, asks_mb: int, holds_mb: int, together: int, folder: Path, config: Config) -> Holding:
@@ -107,11 +119,12 @@ def work(name: str, asks_mb: int, holds_mb: int, together: int, folder: Path, co
 def main(folder: Path, workers: str) -> int:
     config = Config(slurm=Slurm(workers=workers), run=Resources(restarts=1))
     works = [work(*each, folder, config) for each in json.loads((folder / "works.json").read_text())]
-    place, told = Attached(folder / "run", config, patience_seconds=100.0), Told()
+    place = Attached(folder / "run", config, patience_seconds=100.0)
+    told = Told(place, place.life)
     nothing = Budget(0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0)
-    with place.joined():
+    with place.joined(), place.started(nothing):
         largest = place.largest_task(nothing)
-        run_on_ray(works, [], nothing, told, token="memory", restarts=config.run.restarts, largest_task=largest)
+        run_on_ray([DayWork(works, [], [], told, "memory", config.run.restarts)], nothing, told)
     seen = {"largest": largest, "events": told.events, "failures": told.failures}
     (folder / "seen.json").write_text(json.dumps(seen))
     return 1 if told.failures else 0

@@ -54,7 +54,7 @@ def main(folder: Path, how: str, nodes: int, driver: list[str]) -> None:
                 "jobs": [asdict(job) for job in jobs],
                 "outcomes": [asdict(outcome) for outcome in outcomes if outcome],
                 "token": token,
-                "left": [path.name for path in run.iterdir()],
+                "left": [path.name for path in run.iterdir() if "-ray." not in path.name],  # kept after a failure
             }
         )
     )

@@ -26,7 +26,10 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     program.write_text(
         f"#!{sys.executable}\nimport sys\nopen({str(told)!r}, 'a').write(' '.join(sys.argv[2:]) + '\\n')\n"
     )
-    program.chmod(0o755)
+    down = tmp_path / "sinfo"
+    down.write_text(f"#!{sys.executable}\n")
+    for each in (program, down):
+        each.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     return Asked(told)
 
@@ -84,3 +87,23 @@ def test_a_job_that_had_itself_queued_again_may_have_its_node(asked: Asked) -> N
     holds.look([job("RUNNING", "n1")])
     holds.look([held()], in_order={7})
     assert asked() == ["JobId=7_1 StartTime=now"]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "lifted"),
+    [
+        ("n1|(Code:InsufficientInstanceCapacity)Failure when resuming nodes\\nn2|ResumeTimeout reached", True),
+        ("n1|Not responding\\nn2|ResumeTimeout reached", False),
+        ("", False),
+    ],
+)
+def test_where_only_nodes_are_down_that_never_booted_none_is_dangerous(
+    asked: Asked, tmp_path: Path, reasons: str, lifted: bool
+) -> None:
+    sinfo = tmp_path / "sinfo"
+    sinfo.write_text(f"#!{sys.executable}\nprint('{reasons}')\n")
+    sinfo.chmod(0o755)
+    holds = Holds()
+    holds.look([job("CONFIGURING", "n1")])
+    holds.look([held()])
+    assert asked() == (["JobId=7_1 StartTime=now"] if lifted else [])

@@ -2,6 +2,7 @@
 
 import os
 import time
+from argparse import Namespace
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from cluster.head import _sit_out
+from cluster.holds import Holds
 from cluster.spot import LATE_SECONDS, Notice
 from cluster.worker import _serve
 
@@ -41,7 +43,8 @@ def test_what_does_not_end_in_time_is_ended_before_the_node_is(
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", str(own))
     node: Any = Stays()
-    _serve(node, "10.0.0.1:20007", 7, Event(), watch(16.5), "pipe2-taken-7")
+    arguments = Namespace(run=tmp_path, name="pipe2", head=7)
+    _serve(node, "10.0.0.1:20007", arguments, own, Holds(), Event(), watch(16.5))
     assert node.drained == [("10.0.0.1:20007", "spot notice", 1)]
     assert (tmp_path / "calls").exists() == called
     if called:

@@ -219,8 +219,6 @@ def test_what_is_asked(programs: Path) -> None:
     assert (programs / "asked").read_text() == "update JobId=15_1 StartTime=now"
     slurm.exclude("15_1", "n[1-2],n4")
     assert (programs / "asked").read_text() == "update JobId=15_1 ExcNodeList=n[1-2],n4"
-    slurm.release("15_1")
-    assert (programs / "asked").read_text() == "release 15_1"
     put(programs, "squeue", "print('1:30' if sys.argv[1:] == ['--noheader', '--format=%L', '--jobs=7'] else '')")
     assert slurm.time_left(7) == 90
     assert issubclass(SlurmRefused, ClusterError)

@@ -43,7 +43,9 @@ print(json.dumps([memory("VmHWM") - before, sorting.firings.shape[1]]))
 
 @pytest.fixture(scope="module")
 def compiled():
-    subprocess.run([sys.executable, "-c", "import raypipe.stages.sorting.sort, kernels.compile as k; k.warm()"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import raypipe.stages.sorting.sort, kernels.compile as k; k.warm()"], check=True
+    )
 
 
 @pytest.mark.usefixtures("compiled")

@@ -1,5 +1,6 @@
 """Where a cluster's configuration lies: a file or an object in S3, replaced as a whole and with a copy of what it was."""
 
+import fcntl
 import os
 import shutil
 from dataclasses import dataclass
@@ -54,14 +55,20 @@ def replace_config(where: str, s3: Any, was: Content, text: bytes, mark: str) ->
 
 def _replace_file(path: Path, was: Content, text: bytes, mark: str) -> None:
     backup = path.with_name(f"{path.name}.before-{mark}")
-    if not backup.exists():
-        _write(backup, was.text, like=path)
-    if path.read_bytes() != was.text:
-        raise _changed(str(path))
-    _write(path, text, like=path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # closing releases it, also when the process dies
+        if not backup.exists():
+            _write(backup, was.text, folder, like=path)
+        if (now := path.read_bytes()) not in (was.text, text):
+            raise _changed(str(path))
+        if now != text:  # as another finalizer would have it
+            _write(path, text, folder, like=path)
+    finally:
+        os.close(folder)
 
 
-def _write(path: Path, text: bytes, *, like: Path) -> None:
+def _write(path: Path, text: bytes, folder: int, *, like: Path) -> None:
     temporary = path.with_name(f".{path.name}.new")
     with temporary.open("wb") as file:
         file.write(text)
@@ -69,11 +76,7 @@ def _write(path: Path, text: bytes, *, like: Path) -> None:
         os.fsync(file.fileno())
     shutil.copymode(like, temporary)
     temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    os.fsync(folder)
 
 
 def _replace_object(where: str, s3: Any, was: Content, text: bytes, mark: str) -> None:

@@ -244,7 +244,7 @@ def test_a_slurm_that_refuses_is_asked_less_and_less(tmp_path: Path, monkeypatch
 def test_idle_workers_go_once_and_never_one_at_work_or_the_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = "\n".join(f"echo '9|9|{i}|RUNNING|n{i}|None|raypipe-worker-7'" for i in (1, 2, 3))
+    jobs = "\n".join(f"echo '9|9|{i}|RUNNING|n{i}|None|(null)|raypipe-worker-7'" for i in (1, 2, 3))
     programs(tmp_path, monkeypatch, squeue=jobs)
     write_address(tmp_path, "10.0.0.1:20007")
     gone: list[tuple[str, str]] = []
@@ -262,7 +262,7 @@ def test_idle_workers_go_once_and_never_one_at_work_or_the_head(
 def test_a_worker_whose_node_is_taken_away_is_replaced_while_it_is_still_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = "echo '9|9|1|RUNNING|na|None|raypipe-worker-7'\necho '10|9|2|RUNNING|nb|None|raypipe-taken-7'"
+    jobs = "echo '9|9|1|RUNNING|na|None|(null)|raypipe-worker-7'\necho '10|9|2|RUNNING|nb|None|(null)|raypipe-taken-7'"
     programs(tmp_path, monkeypatch, squeue=jobs, sbatch="echo 17")
     write_address(tmp_path, "10.0.0.1:20007")
     gone: list[str] = []

@@ -123,6 +123,7 @@ def main(folder: Path, workers: str) -> int:
     told = Told(place, place.life)
     nothing = Budget(0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0)
     with place.joined(), place.started(nothing):
+        place.look((), 0, nothing)
         largest = place.largest_task(nothing)
         run_on_ray([DayWork(works, [], [], told, "memory", config.run.restarts)], nothing, told)
     seen = {"largest": largest, "events": told.events, "failures": told.failures}

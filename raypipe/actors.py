@@ -59,11 +59,13 @@ class FilterActor:
     def begin(self, groups: Mapping[int, Group], stages: Mapping[str, ChannelStage], token: str) -> tuple[str, str]:
         """Begin `groups` (by their number in the pass): their files are made, under temporary names.
 
-        Returns Ray's id of the node, and the machine's name.
+        Returns Ray's id of the node (empty outside of Ray), and the machine's name.
         """
         for number, group in groups.items():
             self._work[number] = GroupWork(group, stages, token=token, behind=self._behind)
-        return str(ray.get_runtime_context().get_node_id()), socket.gethostname()
+        # Asked outside of Ray, it would begin one.
+        node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+        return node, socket.gethostname()
 
     def push(self, numbers: tuple[int, ...], *tiles: Samples) -> None:
         """Take the next tile of each of the groups `numbers`, in the same order."""

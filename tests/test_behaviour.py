@@ -233,11 +233,13 @@ class RaycastKiller:
     def __init__(self, times: int) -> None:
         self.times = self.left = times
         self.events: list[Event] = []
+        self.thread: threading.Thread | None = None
 
     def __call__(self, event: Event) -> None:
         self.events.append(event)
-        if isinstance(event, WorkStarted) and event.stage == "raycast":
-            threading.Thread(target=self.kill, daemon=True).start()
+        if self.thread is None and isinstance(event, WorkStarted) and event.stage == "raycast":
+            self.thread = threading.Thread(target=self.kill, daemon=True)
+            self.thread.start()
 
     def kill(self) -> None:
         until = time.monotonic() + 60

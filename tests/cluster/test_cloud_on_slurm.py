@@ -46,7 +46,9 @@ def test_a_node_that_never_boots_holds_nobody_up_and_joins_when_it_does(base: Pa
             waiting = " ".join(
                 line for line in shown.splitlines() if f"worker  {workers}_" in line and "runs" not in line
             )
-            assert re.search("nodes that it needs are down|waits for nodes|jobs that come first|has not looked at it yet", waiting), shown
+            assert re.search(
+                "nodes that it needs are down|waits for nodes|jobs that come first|has not looked at it yet", waiting
+            ), shown
             # Slurm's own timeout may come after the reason that the cloud gave.
             assert re.search("not there: .*3.*: (EC2 has no such instance to give now|did not boot in time)", shown), (
                 shown

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.errors import SettingsError
-from cluster.names import FINISH, WORKERS, job_name
+from cluster.names import FINALIZE, FINISH, WORKERS, job_name
 
 _WALLTIME = re.compile(r"(\d+-)?\d+(:\d+){0,2}|UNLIMITED|INFINITE")
 _NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")
@@ -150,10 +150,15 @@ def worker_job(settings: JobSettings, run: Path, head: int | str, count: int) ->
     return _text(settings, run, directives, _entry(settings, "worker", run, settings.name, (), *options))
 
 
-def finalize_job(settings: JobSettings, run: Path, head: int | str, command: Sequence[str] = ()) -> str:
-    """Return the text of the job that, after `head` ended in whatever way, ends what is left of it and runs `command`."""
+def finalize_job(
+    settings: JobSettings, run: Path, head: int | str, command: Sequence[str] = (), *, ends_cluster: bool = False
+) -> str:
+    """Return the text of the job that, after `head` ended in whatever way, ends what is left of it and runs `command`.
+
+    One whose command may end the cluster has a name of its own, by which others of its kind know it.
+    """
     directives = [
-        f"--job-name={job_name(settings.name, FINISH, head)}",
+        f"--job-name={job_name(settings.name, FINALIZE if ends_cluster else FINISH, head)}",
         *_outputs(settings, f"{settings.name}-{FINISH}"),
         f"--dependency=afterany:{head}",
         "--kill-on-invalid-dep=yes",

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
-WORKERS, TAKEN, FINISH = "worker", "taken", "finish"
-"""Taken is a worker whose node is about to be taken away: it stays there to the end, and counts for nothing."""
-_ROLES = (WORKERS, TAKEN, FINISH)
+WORKERS, TAKEN, FINISH, FINALIZE = "worker", "taken", "finish", "finalize"
+"""Taken is a worker whose node is about to be taken away: it stays there to the end, and counts for nothing.
+
+Finalize is the name of a finish that may end the whole cluster, so that others of its kind know it.
+"""
+_ROLES = {WORKERS: WORKERS, TAKEN: TAKEN, FINISH: FINISH, FINALIZE: FINISH}
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,13 @@ def job_name(run: str, role: str, head: int | str) -> str:
 def part_of(name: str, number: int) -> Part:
     """Return what the job of this name and id is; one that is called like no other role is a head."""
     run, _, head = name.rpartition("-")
-    for role in _ROLES:
-        if run.endswith(f"-{role}") and head.isdigit():
-            return Part(run.removesuffix(f"-{role}"), role, int(head))
+    for word, role in _ROLES.items():
+        if run.endswith(f"-{word}") and head.isdigit():
+            return Part(run.removesuffix(f"-{word}"), role, int(head))
     return Part(name, "head", number)
+
+
+def finalizes(name: str) -> bool:
+    """Whether a job of this name may end the cluster."""
+    run, _, head = name.rpartition("-")
+    return run.endswith(f"-{FINALIZE}") and head.isdigit()

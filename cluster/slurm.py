@@ -128,6 +128,13 @@ def jobs(ids: Iterable[int | str] = (), *, names: Iterable[str] = (), ended: boo
         raise
 
 
+def everyones_jobs() -> list[tuple[str, Job]]:
+    """List the jobs of all users that wait, run or are about to be over, each with whose it is."""
+    lines = run("squeue", "--noheader", "--array", "--all", f"--format=%u|{_JOB_FIELDS}").splitlines()
+    owned = (line.partition("|") for line in lines)
+    return [(user, job) for user, _, rest in owned for job in parse_jobs(rest)]
+
+
 def lift_hold(job: str) -> None:
     """Let a job that was queued again begin now, and not after Slurm's two minutes."""
     run("scontrol", "update", f"JobId={job}", "StartTime=now")
@@ -151,6 +158,11 @@ def requeue(job: int) -> None:
 def write_off(job: int, name: str) -> None:
     """Give a job another name, and have it end with its node instead of being queued again."""
     run("scontrol", "update", f"JobId={_own(job)}", f"JobName={name}", "Requeue=0")
+
+
+def end_with_node(job: int) -> None:
+    """Have a job end with its node instead of being queued again."""
+    run("scontrol", "update", f"JobId={_own(job)}", "Requeue=0")
 
 
 def _own(job: int) -> str:

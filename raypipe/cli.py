@@ -16,7 +16,7 @@ from raypipe.events import Event, RunRefused
 app = typer.Typer(
     name="raypipe",
     help="A day of hippocampus recordings: from Ripple files to the lab's analysis objects, on Ray.",
-    epilog="Exit codes: 0 done, 1 a task failed, 2 usage, 3 refused (memory, disk, lock), 4 cluster, 75 out of time, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a task failed, 2 usage, 3 refused (memory, disk, lock), 4 cluster or AWS, 5 data not proven safe, 75 out of time, 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -62,6 +62,12 @@ Replace = Annotated[
 ]
 Cpus = Annotated[int | None, typer.Option("--cpus", min=1, help="CPUs to use (default: all this machine lets us).")]
 Memory = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Memory to use, as 6GB.")]
+OnFailure = Annotated[
+    Literal["nothing", "stop-fleet", "snapshot-keep-cluster", "teardown"] | None,
+    typer.Option(
+        "--on-failure", help="What becomes of the cluster when a task failed.", rich_help_panel="The end on AWS"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON on standard output.")]
 
 
@@ -144,6 +150,13 @@ def run(
     memory: Memory = None,
     json: Json = False,
     attached: AttachedTo = None,
+    finalize: Annotated[
+        bool,
+        typer.Option(
+            "--finalize", help="Then end it on AWS, as `raypipe finalize` does.", rich_help_panel="The end on AWS"
+        ),
+    ] = False,
+    on_failure: OnFailure = None,
 ) -> None:
     """Do what is to be done of a day, or of several together. What is done already stays done: run it again after anything.
 
@@ -156,7 +169,13 @@ def run(
     from raypipe.config import load_config
     from raypipe.report import failures_text, kept_text
 
-    settings = _overridden(load_config(config), cpus, memory)
+    settings = _ending(_overridden(load_config(config), cpus, memory), on_failure=on_failure)
+    skipped = [*(skip or ()), *(["rplsplit"] if no_raw else ())]
+    if finalize:
+        from raypipe.finalize import check
+
+        for note in check(settings):
+            typer.echo(note, err=True)
     place = None
     if attached:
         from raypipe.attached import Attached
@@ -170,7 +189,7 @@ def run(
         reports = api.run_days(
             days,
             only=only or (),
-            skip=[*(skip or ()), *(["rplsplit"] if no_raw else ())],
+            skip=skipped,
             channels=channels,
             output=output,
             config=settings,
@@ -184,7 +203,13 @@ def run(
             typer.echo(f"\n{name}{failures_text(ended.failures)}", err=True, nl=False)
         if not json and ended.plan and (kept := kept_text(ended.plan)):
             typer.echo(f"{name}{kept}", err=True)
-    raise typer.Exit(max(ended.exit_code for ended in reports))
+    code = max(ended.exit_code for ended in reports)
+    if finalize and not any(ended.interrupted for ended in reports):
+        from raypipe.submit import Choice
+
+        choice = Choice(tuple(only or ()), tuple(skipped), channels, output, replace)
+        code = code or _finalize(days, choice, settings, json=json)
+    raise typer.Exit(code)
 
 
 def _tell_refused(several: bool, event: Event) -> None:
@@ -348,6 +373,87 @@ def simulate(
     typer.echo(str(made))
 
 
+def _of_end(meaning: str, name: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(name, metavar=metavar, help=meaning, rich_help_panel="The end on AWS", **more)
+
+
+@app.command(
+    epilog="Examples:\n\n- `raypipe finalize data/picasso/20181105 --cluster pipe --file s3://my-bucket/cluster-config.yaml --dry-run`\n\n"
+    "- `raypipe finalize data/picasso/20181105 --config raypipe.toml --on-failure teardown --keep 3`"
+)
+def finalize(
+    days: DayPaths,
+    only: Only = None,
+    skip: Skip = None,
+    channels: Channels = None,
+    output: Output = None,
+    config: ConfigFile = None,
+    no_raw: NoRaw = False,
+    replace: Replace = False,
+    cluster: Annotated[str | None, _of_end("The cluster: its name, or its stack's id.", "--cluster", "NAME|ARN")] = None,
+    file: Annotated[
+        str | None, _of_end("The configuration of the next cluster: a file, or s3://bucket/key.", "--file", "FILE")
+    ] = None,
+    on_failure: OnFailure = None,
+    keep: Annotated[int | None, _of_end("Newest snapshots that stay (2).", "--keep", "N", min=1)] = None,
+    keep_cluster: Annotated[bool, _of_end("Do not delete the cluster, however well all went.", "--keep-cluster")] = False,
+    dry_run: Annotated[
+        bool, _of_end("Show what would be done and what it costs; read no outputs, change nothing.", "--dry-run")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    no_wait: Annotated[bool, _of_end("Go as far as is possible now; exit code 75 if that is not the end.", "--no-wait")] = False,
+    tell_only: Annotated[bool, typer.Option("--tell-only", hidden=True)] = False,
+    json: Json = False,
+) -> None:
+    """End runs on AWS: their outputs read again, people told, the data in a snapshot, the cluster deleted.
+
+    Good is a run of which nothing is left to be done and whose outputs are as they were written. Then the compute nodes
+    are stopped, the data volume is kept as a snapshot, the configuration of the next cluster is pointed at it, all but
+    the newest snapshots go, and so does the cluster. Of a run that is not good --on-failure says what becomes. Nothing is
+    deleted before the new snapshot is completed. To be called again after anything: what is done stays done.
+    """
+    from raypipe import finalize as finalizing
+    from raypipe.config import load_config
+    from raypipe.submit import Choice
+
+    settings = _ending(
+        load_config(config), cluster=cluster, file=file, on_failure=on_failure, keep=keep,
+        delete_cluster=False if keep_cluster else None,
+    )  # fmt: skip
+    skipped = (*(skip or ()), *(["rplsplit"] if no_raw else ()))
+    choice = Choice(tuple(only or ()), skipped, channels, output, replace)
+    asked = finalizing.Asked(days, choice, settings, waits=not no_wait)
+    if tell_only:
+        for trouble in finalizing.tell_end(asked):
+            typer.echo(f"could not tell {trouble}", err=True)
+        return
+    if dry_run:
+        foreseen = finalizing.foresee(asked)
+        typer.echo(finalizing.foreseen_json(foreseen) if json else finalizing.foreseen_text(foreseen), nl=False)
+        return
+    if not yes and sys.stdin.isatty() and (goes := finalizing.foresee(asked).deletions):
+        typer.echo("\n".join(goes), err=True)
+        if not typer.confirm("Go on?"):
+            raise typer.Exit(1)
+    raise typer.Exit(_finalize(days, choice, settings, waits=not no_wait, json=json))
+
+
+def _finalize(days: list[Path], choice: Any, settings: Any, *, waits: bool = True, json: bool = False) -> int:
+    from raypipe import finalize as finalizing
+    from raypipe.steps import steps_shown
+
+    with steps_shown() as steps:
+        ended = finalizing.finalize(finalizing.Asked(days, choice, settings, waits), steps)
+    typer.echo(finalizing.ended_json(ended) if json else finalizing.ended_text(ended), nl=False)
+    return ended.exit_code
+
+
+def _ending(config: Any, **changed: Any) -> Any:
+    """Return `config` with what the command line says of the end on AWS."""
+    told = {name: value for name, value in changed.items() if value is not None}
+    return msgspec.structs.replace(config, finalize=msgspec.structs.replace(config.finalize, **told))
+
+
 def _of_jobs(meaning: str, metavar: str, **more: Any) -> Any:
     return typer.Option(metavar=metavar, help=meaning, rich_help_panel="Jobs", **more)
 
@@ -377,6 +483,10 @@ def submit(
     no_raw: NoRaw = False,
     replace: Replace = False,
     show: Annotated[bool, typer.Option("--print", help="Print the jobs' scripts, and change nothing.")] = False,
+    finalize: Annotated[
+        bool, _of_end("The last job ends it all on AWS, as `raypipe finalize` does.", "--finalize")
+    ] = False,
+    on_failure: OnFailure = None,
 ) -> None:
     """Have days done on a Slurm cluster; to be called on its login or head node.
 
@@ -398,7 +508,7 @@ def submit(
     changed: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
     changed |= {"fixed": fixed or 0} if workers is not None or fixed is not None else {}
     slurm = submitting.for_any_folder(msgspec.structs.replace(settings.slurm, **changed))
-    settings = msgspec.structs.replace(settings, slurm=slurm)
+    settings = _ending(msgspec.structs.replace(settings, slurm=slurm), on_failure=on_failure)
     skipped = (*(skip or ()), *(["rplsplit"] if no_raw else ()))
     choice = submitting.Choice(tuple(only or ()), skipped, channels, output, replace)
     found = submitting.survey(days, settings, choice)
@@ -406,7 +516,13 @@ def submit(
         typer.echo(note, err=True)
     if not found.plans:
         raise typer.Exit(int(found.broken))
-    made = submitting.new_submission(settings, found, choice)
+    last: submitting.Last = "finalize" if finalize else "tell" if settings.notify.channels else ""
+    if finalize:
+        from raypipe.finalize import check
+
+        for note in check(settings, on_slurm=True, anywhere=show):
+            typer.echo(note, err=True)
+    made = submitting.new_submission(settings, found, choice, last)
     for note in submitting.room_notes(made, anywhere=show):
         typer.echo(note, err=True)
     if show:

@@ -332,6 +332,48 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
 
 
+class Notify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told when a run begins and ends, well or not; `raypipe notify` tries it."""
+
+    channels: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="ARN of an SNS topic, http(s) URL (JSON is posted), or command (text on its input); "
+            "one that is a secret is 'ssm:/name' (a parameter of Systems Manager) or 'file:/path'"
+        ),
+    ] = ()
+
+
+class Finalize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The end of a run on AWS (`raypipe finalize`): what is kept, and what becomes of the cluster; never changes a result."""
+
+    cluster: Annotated[str, Meta(description="the cluster that goes: its name, or its stack's id (an ARN)")] = ""
+    file: Annotated[
+        str,
+        Meta(description="configuration that the next cluster is made of: a file off the data volume, or s3://bucket/key"),
+    ] = "cluster-config.yaml"
+    volume: Annotated[
+        str, Meta(description="the data volume, as vol-0123456789abcdef0; empty: the one that the configuration mounts")
+    ] = ""
+    snapshots: Annotated[
+        str, Meta(description="set of snapshots that the run's joins; empty: called like the cluster")
+    ] = ""
+    keep: Annotated[int, Meta(ge=1, description="newest snapshots of the set that stay")] = 2
+    on_failure: Annotated[
+        Literal["nothing", "stop-fleet", "snapshot-keep-cluster", "teardown"],
+        Meta(description="what becomes of the cluster when a task failed or outputs do not hold"),
+    ] = "snapshot-keep-cluster"
+    delete_cluster: Annotated[bool, Meta(description="the cluster goes when all went well")] = True
+    fleet_minutes: Annotated[float, Meta(gt=0, description="how long the compute nodes may take to stop")] = 30.0
+    snapshot_hours: Annotated[float, Meta(gt=0, description="how long a snapshot may take")] = 12.0
+    delete_minutes: Annotated[float, Meta(gt=0, description="how long the cluster may take to go")] = 60.0
+    settle_seconds: Annotated[
+        float, Meta(ge=0, description="how long EC2 may take to list a snapshot that was made")
+    ] = 60.0
+    patience_minutes: Annotated[float, Meta(ge=0, description="how long AWS may go on not answering")] = 15.0
+    poll_seconds: Annotated[float, Meta(gt=0, description="how often is looked at what is waited for")] = 15.0
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
@@ -349,6 +391,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run: Resources = Resources()
     slurm: Slurm = Slurm()
     cluster: Cluster = Cluster()
+    notify: Notify = Notify()
+    finalize: Finalize = Finalize()
 
 
 def load_config(path: Path | None) -> Config:

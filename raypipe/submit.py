@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -36,6 +37,8 @@ CONFIG_FILE = "raypipe.toml"
 HEAD_ID = "HEAD_ID"
 """Stands for the id of the head's job as long as there is none."""
 _LARGE_JOB_ID = 99_999_999
+Last = Literal["", "tell", "finalize"]
+"""What a last job does: clear up, tell people too, or end the cluster (and tell)."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Survey:
     """What should be known of the days, a line each."""
     broken: bool
     """Whether something cannot even be planned."""
+    days: tuple[Path, ...] = ()
+    """All days."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,10 @@ class Submission:
     shape: Shape
     plans: tuple[Plan, ...]
     choice: Choice
+    last: Last = ""
+    """What the last job does beside clearing up."""
+    days: tuple[Path, ...] = ()
+    """All days that were named, for the last job: also those that there was nothing to do for."""
 
     @property
     def settings(self) -> JobSettings:
@@ -91,13 +100,23 @@ class Submission:
         python, days = settings.python, [str(plan.day.input) for plan in self.plans]
         driver = [python, "-P", "-m", "raypipe", "run", *days, f"--config={self.run / CONFIG_FILE}"]
         driver += [f"--attached={self.run}", *self.choice.options]
-        finish = {"finish": finalize_job(settings, self.run, head)}
+        finish = {
+            "finish": finalize_job(settings, self.run, head, self._last_words(), ends_cluster=self.last == "finalize")
+        }
         if self.shape.fixed:
             return {"head": fixed_job(settings, self.run, self.shape.most, driver)} | finish
         # Those of an array that are not needed at once would hold nodes; the driver asks for more.
         first = self.shape.least
         workers = {"worker": worker_job(settings, self.run, head, first)} if first else {}
         return {"head": head_job(settings, self.run, driver)} | workers | finish
+
+    def _last_words(self) -> list[str]:
+        """Return the command of the last job."""
+        if not self.last:
+            return []
+        words = [self.settings.python, "-P", "-m", "raypipe", "finalize", *map(str, self.days)]
+        how = "--yes" if self.last == "finalize" else "--tell-only"
+        return [*words, f"--config={self.run / CONFIG_FILE}", how, *self.choice.options]
 
 
 def job_settings(settings: Slurm, name: str, logs: Path) -> JobSettings:
@@ -212,14 +231,15 @@ def survey(days: Iterable[Path], config: Config, choice: Choice) -> Survey:
         notes.append(f"{plan.day.title}: {len(plan.todo)} outputs to make, {in_gb(plan.bytes_to_write)} to write")
     if refused and not kept:
         raise refused[0]
-    return Survey(tuple(kept), tuple(notes), any(plan.problems for plan in plans.values()))
+    days = tuple(plan.day.input for plan in plans.values())
+    return Survey(tuple(kept), tuple(notes), any(plan.problems for plan in plans.values()), days)
 
 
-def new_submission(config: Config, found: Survey, choice: Choice) -> Submission:
+def new_submission(config: Config, found: Survey, choice: Choice, last: Last = "") -> Submission:
     """Return the submission of what was found, in a folder that is not made yet; `config` is one for any folder."""
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     run = found.plans[0].day.state / CLUSTER_FOLDER / name
-    return Submission(run, config, shape_of(config.slurm), found.plans, choice)
+    return Submission(run, config, shape_of(config.slurm), found.plans, choice, last, found.days)
 
 
 def room_notes(submission: Submission, *, anywhere: bool = False) -> list[str]:

@@ -1,0 +1,333 @@
+"""The end of runs on AWS: are the days good, do their outputs hold, is nobody else at work; then the cluster may go.
+
+What is done with snapshots and the cluster is `cluster.aws`'s; here is what it is told of the days, what people see of
+it, and where it runs. By hand, and behind `run`, it goes on to the end. The last job of a run is on a node that goes when
+the nodes are stopped, so it hands over to the function that `raypipe cluster arm` installed.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import msgspec
+
+from cluster.aws.act import Tools
+from cluster.aws.actions import Action, DeleteCluster, DeleteSnapshot, Done, Stop, StopFleet, Verify, Wait
+from cluster.aws.calls import connect
+from cluster.aws.finalize import Finalizer
+from cluster.aws.foresee import Step
+from cluster.aws.notify import tell
+from cluster.aws.settings import FinalizeSettings
+from cluster.aws.state import Outcome
+from cluster.errors import ClusterError, FinalizeRefused, PclusterMissing
+from cluster.names import FINISH, part_of
+from cluster.node_type import node_type
+from cluster.others import in_words, others
+from cluster.pcluster import find_tool
+from cluster.slurm import Job
+from raypipe.api import plan_day
+from raypipe.config import Config
+from raypipe.ending import Ending, find_ending
+from raypipe.errors import RaypipeError, UsageError
+from raypipe.memory import in_gb
+from raypipe.plan import Plan
+from raypipe.steps import Steps
+from raypipe.submit import Choice
+from raypipe.verify import bytes_of, verify_days
+
+_NO_RUN = "00000000T000000-0000"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be ended, and how far to go."""
+
+    days: Sequence[Path]
+    choice: Choice
+    """Which outputs were wanted: what the run was told."""
+    config: Config
+    waits: bool = True
+    """Whether to go on until it is over; without, as far as is possible now."""
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What would be done."""
+
+    ending: Ending
+    steps: Sequence[Step]
+    costs: Sequence[str]
+
+    @property
+    def deletions(self) -> list[str]:
+        """What of it deletes something, in words."""
+        return [step.text for step in self.steps if isinstance(step.action, DeleteCluster | DeleteSnapshot)]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How it went."""
+
+    run: str
+    good: bool
+    """Whether all outputs are there, as they were written."""
+    text: str
+    over: bool = True
+    """Whether there is nothing left to be waited for."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 the run was not good (and what is wanted then was done), 75 to be gone on with."""
+        return 75 if not self.over else 0 if self.good else 1
+
+
+def finalize(asked: Asked, steps: Steps) -> Ended:
+    """End the runs of days, and their cluster as is wanted; safe to be called again after anything.
+
+    Raises `UsageError`, `Refused`, and what `Finalizer.finalize` raises; as the last job of a run it also tells people so.
+    """
+    end = _End(asked, steps)
+    try:
+        return end.finalize()
+    except _NotTheLast as found:
+        return end.left_to_others(str(found))
+    except (ClusterError, RaypipeError) as error:
+        if _last_job():
+            end.tell("refused", "could NOT be finalized", str(error))
+        raise
+
+
+def foresee(asked: Asked) -> Foreseen:
+    """Return what `finalize` would do if all outputs hold; changes nothing, reads no output. Raises as it does."""
+    end = _End(asked, Steps())
+    return Foreseen(end.ending, end.finalizer().plan(), ())
+
+
+def tell_end(asked: Asked) -> list[str]:
+    """Only tell people how the runs ended; return what went wrong with that. Raises `UsageError`, `Refused`."""
+    end = _End(asked, Steps())
+    return end.tell("ended", f"run {end.ending.run} {'done' if end.ending.outcome.good else 'FAILED'}", "")
+
+
+class _NotTheLast(Exception):
+    """Others are at work on this cluster, and whoever ends last ends it."""
+
+
+class _End:
+    """The end of the runs of days, as it is worked on."""
+
+    def __init__(self, asked: Asked, steps: Steps) -> None:
+        self.asked, self.steps = asked, steps
+        self.plans = plans_of(asked)
+        self.ending = find_ending(self.plans)
+        self.complaints: list[str] = []
+
+    def finalize(self) -> Ended:
+        """Go through it."""
+        self.steps.say(f"run {self.ending.run}\n{self.ending.outcome.text}")
+        finalizer = self.finalizer()
+        if not _last_job() and any(isinstance(step.action, StopFleet) for step in finalizer.plan()):
+            self._refuse_busy()  # at once, and not after the outputs were read
+        end = finalizer.finalize() if self.asked.waits else finalizer.advance()
+        text = end.text if isinstance(end, Done) else f"not over yet: waits for {end.what}"
+        return self._ended(text, over=isinstance(end, Done))
+
+    def finalizer(self) -> Finalizer:
+        """Return who does it."""
+        settings = settings_of(self.asked.config, self.ending.run)
+        tools = _tools(self.asked.config)
+        return Finalizer(settings, self.ending.outcome, tools, verify=self._verify, heard=self._heard)
+
+    def left_to_others(self, why: str) -> Ended:
+        """Leave the cluster to whoever is still at work on it, and tell people."""
+        note = f"{why}: the run that ends last finalizes"
+        self.tell("kept", f"run {self.ending.run}: the cluster is kept", note)
+        return self._ended(note)
+
+    def tell(self, event: str, subject: str, text: str) -> list[str]:
+        """Tell people, beside how the days ended; return what went wrong with that."""
+        config = self.asked.config
+        lines = [self.ending.outcome.text, *self.complaints, text]
+        return tell(
+            config.notify.channels,
+            lambda region: boto3.client("sns", region_name=region),
+            run=self.ending.run,
+            event=event,
+            subject=subject,
+            text="\n".join(filter(None, lines)),
+        )
+
+    def _ended(self, text: str, *, over: bool = True) -> Ended:
+        return Ended(self.ending.run, self.ending.outcome.good and not self.complaints, text, over)
+
+    def _verify(self) -> list[str]:
+        days = [plan.day for plan in self.plans]
+        with self.steps.reading("reading the outputs again", bytes_of(days)) as advance:
+            found = verify_days(days, advance=advance)
+        self.complaints = list(found.wrong)
+        holds = f"{len(found.wrong)} do NOT hold" if found.wrong else "as they were written"
+        self.steps.say(f"{found.outputs} outputs, {in_gb(found.bytes)}, read again: {holds}")
+        return self.complaints
+
+    def _heard(self, action: Action, text: str) -> None:
+        if isinstance(action, Wait):
+            self.steps.wait(text)
+        elif isinstance(action, StopFleet):
+            self._refuse_busy()
+            self.steps.say(text)
+        elif not isinstance(action, Verify | Done | Stop):
+            self.steps.say(text)
+
+    def _refuse_busy(self) -> None:
+        me = _last_job()
+        if not (found := others(me)):
+            return
+        here = f"{in_words(found)} {'is' if len(found) == 1 else 'are'} still here"
+        if me:
+            raise _NotTheLast(here)
+        raise FinalizeRefused(
+            f"{here}, and would end with the compute nodes", hint="`squeue` lists jobs; wait for them, or `scancel` them"
+        )
+
+
+def plans_of(asked: Asked) -> list[Plan]:
+    """Plan each day once, as a run with the same choice would. Raises `UsageError` and its kinds."""
+    choice = asked.choice
+    plans: dict[Path, Plan] = {}
+    for path in asked.days:
+        plan = plan_day(
+            path, only=choice.only, skip=choice.skip, channels=choice.channels, output=choice.output,
+            config=asked.config, replace=choice.replace,
+        )  # fmt: skip
+        plans.setdefault(plan.day.output, plan)
+    return list(plans.values())
+
+
+def settings_of(config: Config, run: str) -> FinalizeSettings:
+    """Return the configuration's settings as those of the end of a run. Raises `UsageError`, `SettingsError`."""
+    wanted = config.finalize
+    if not wanted.cluster:
+        raise UsageError(
+            "which cluster is to be ended is not said", hint="--cluster NAME, or `cluster` in the table [finalize]"
+        )
+    return FinalizeSettings(
+        run=run,
+        cluster=wanted.cluster,
+        config=wanted.file,
+        mount=config.cluster.mount,
+        snapshots=wanted.snapshots,
+        keep=wanted.keep,
+        on_failure=wanted.on_failure,
+        delete_cluster=wanted.delete_cluster,
+        volume=wanted.volume,
+        fleet_seconds=60 * wanted.fleet_minutes,
+        snapshot_seconds=3600 * wanted.snapshot_hours,
+        delete_seconds=60 * wanted.delete_minutes,
+        settle_seconds=wanted.settle_seconds,
+        patience_seconds=60 * wanted.patience_minutes,
+        poll_seconds=wanted.poll_seconds,
+    )
+
+
+def region_of(config: Config) -> str:
+    """Return the region of the cluster: its ARN's, or the configured one."""
+    name = config.finalize.cluster
+    return name.split(":")[3] if name.startswith("arn:") else config.cluster.region
+
+
+def _tools(config: Config) -> Tools:
+    return Tools(connect(region_of(config)), _pcluster(config), config.notify.channels)
+
+
+def _pcluster(config: Config) -> tuple[str, ...] | None:
+    """Return ParallelCluster's command; None where there is none, and its table is written to instead."""
+    try:
+        return (str(find_tool(config.cluster.tool)),)
+    except PclusterMissing:
+        if config.cluster.tool:
+            raise
+        return None
+
+
+def _last_job() -> Job | None:
+    """Return the job that this is, if it is the last one of a run; None for a person, also in a job of their own."""
+    number, name = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_JOB_NAME", "")
+    if number.isdigit() and part_of(name, int(number)).role == FINISH:
+        return Job(number, int(number), name, "RUNNING", "", "")
+    return None
+
+
+def check(config: Config, *, on_slurm: bool = False, anywhere: bool = False) -> list[str]:
+    """See before a run that it can be ended, as far as that is known then; return in words what its end will be.
+
+    `on_slurm`: the run's last job ends it. Raises `UsageError`, and `ClusterError` and its kinds, which are only noted
+    where there need be no AWS, `anywhere`.
+    """
+    settings = settings_of(config, _NO_RUN)
+    notes = _promised(settings)
+    try:
+        hands_over = on_slurm and node_type() != ""
+        if hands_over and not settings.in_bucket:
+            raise FinalizeRefused(
+                f"{settings.config} is a file, and the last job goes with the nodes: whoever goes on has no files",
+                hint='put it into S3, and say `file = "s3://bucket/cluster-config.yaml"` in the table [finalize]',
+            )
+        tools = _tools(config)
+        end = Finalizer(settings, Outcome(True, ""), tools).plan()[-1].action
+        if isinstance(end, Stop):
+            raise FinalizeRefused(end.message, hint=end.hint)
+    except ClusterError as error:
+        if not anywhere:
+            raise
+        notes.append(f"as things stand it would be refused: {error}")
+    return notes
+
+
+def _promised(settings: FinalizeSettings) -> list[str]:
+    kept = "is deleted" if settings.delete_cluster else "is kept, without compute nodes"
+    failed = {
+        "nothing": "the cluster is left as it is",
+        "stop-fleet": "the compute nodes are stopped, and no more",
+        "snapshot-keep-cluster": "a snapshot is made, the compute nodes are stopped, and the cluster is kept",
+        "teardown": "a snapshot is made, the configuration is pointed at it, and the cluster is deleted",
+    }[settings.on_failure]
+    return [
+        f"if all goes well: {settings.mount} of {settings.name} is kept as a snapshot, {settings.config} is pointed at it,"
+        f" the newest {settings.keep} of {settings.set_name} stay, and the cluster {kept}",
+        f"if anything fails: {failed}",
+    ]
+
+
+def foreseen_text(foreseen: Foreseen) -> str:
+    """Return what would be done as text."""
+    ending = foreseen.ending
+    lines = [f"run {ending.run}", ending.outcome.text, "", "if the outputs hold:"]
+    lines += [f"{number:3}  {step.text}" for number, step in enumerate(foreseen.steps, 1)]
+    if foreseen.costs:
+        lines += ["", *foreseen.costs]
+    return "\n".join([*lines, "", "nothing was changed"]) + "\n"
+
+
+def foreseen_json(foreseen: Foreseen) -> str:
+    """Return what would be done as JSON."""
+    ending = foreseen.ending
+    steps = [{"action": type(step.action).__name__, "text": step.text} for step in foreseen.steps]
+    told = {"run": ending.run, "good": ending.outcome.good, "outcome": ending.outcome.text}
+    return _json(told | {"steps": steps, "costs": foreseen.costs})
+
+
+def ended_text(ended: Ended) -> str:
+    """Return how it went in a line."""
+    how = "done" if ended.good else "the run was NOT good"
+    return f"{how if ended.over else 'not over'}: {ended.text}\n"
+
+
+def ended_json(ended: Ended) -> str:
+    """Return how it went as JSON."""
+    return _json({"run": ended.run, "good": ended.good, "over": ended.over, "text": ended.text})
+
+
+def _json(value: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"

@@ -9,13 +9,15 @@ import time
 from collections.abc import Iterable
 
 from cluster import slurm
-from cluster.errors import SlurmMissing
+from cluster.errors import SlurmMissing, SlurmRefused
 from cluster.names import finalizes, part_of
 from cluster.slurm import Job
 
 _PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 2.0
 _TOLD = 5
+_NO_CLUSTER = "establish a configuration source"
+"""What Slurm's commands say on a machine that is part of no cluster."""
 Owned = tuple[str, Job]
 """A user's name, and a job of theirs."""
 
@@ -32,6 +34,10 @@ def others(me: Job | None) -> list[Owned]:
             staying, leaving = sort_out(slurm.everyones_jobs(), me)
         except SlurmMissing:
             return []
+        except SlurmRefused as error:
+            if _NO_CLUSTER in error.message:
+                return []
+            raise
         if staying or not leaving or time.monotonic() > end:
             return staying or leaving
         time.sleep(_LOOK_SECONDS)

@@ -1,0 +1,300 @@
+"""`raypipe finalize` as a user calls it, over HTTP against an emulated AWS."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import raypipe
+from raypipe.cli import main
+from raypipe.ending import run_id
+from tests.aws.world import PCLUSTER, Cluster
+
+DAY = Path("picasso") / "20181106"
+MARKERS = "session01/rplparallel_d41d.hkl"
+ONLY = ("--only", "rplparallel")
+
+
+@dataclass
+class Called:
+    """What a call of raypipe said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Called]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Give a function that calls raypipe as the program would, in this process, since the program takes seconds to start."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # no ParallelCluster but the one that is named
+
+    def called(*words: object) -> Called:
+        monkeypatch.setattr(sys, "argv", ["raypipe", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Called(int(ended.value.code or 0), said.out, said.err)
+
+    return called
+
+
+@pytest.fixture
+def settings(cluster: Cluster, tmp_path: Path) -> Path:
+    """Settings that name the cluster and wait for little; who is told is in the file `told`."""
+    tool = tmp_path / "pcluster"
+    tool.write_text(f'#!/bin/sh\nexec {" ".join(PCLUSTER)} "$@"\n')
+    tool.chmod(0o755)
+    path = tmp_path / "raypipe.toml"
+    path.write_text(f"""
+[cluster]
+region = "{cluster.aws.region}"
+tool = "{tool}"
+[notify]
+channels = ["tee -a {tmp_path}/told"]
+[finalize]
+cluster = "{cluster.name}"
+file = "{cluster.config}"
+settle_seconds = 0.3
+poll_seconds = 0.01
+""")
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(another: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a day's outputs, of one stage; not to be changed."""
+    out = tmp_path_factory.mktemp("made")
+    assert raypipe.run_day(another, only=["rplparallel"], output=out).done == 2
+    return out
+
+
+@pytest.fixture
+def out(made: Path, tmp_path: Path) -> Path:
+    """The same, which a test may change."""
+    return Path(shutil.copytree(made, tmp_path / "out"))
+
+
+def assert_gone(cluster: Cluster, run: str) -> str:
+    (new,) = cluster.of_run(run)
+    assert cluster.status() == "DELETE_COMPLETE"
+    assert cluster.named() == new
+    assert set(cluster.snapshots()) == {new, cluster.old[-1], cluster.foreign}
+    return new
+
+
+def assert_kept(cluster: Cluster) -> None:
+    assert cluster.status() == "CREATE_COMPLETE"
+    assert cluster.named() == cluster.old[-1]
+    assert {*cluster.old, cluster.foreign} <= set(cluster.snapshots())
+
+
+def run_of(folder: Path) -> str:
+    return run_id(path.name for path in (folder / ".raypipe" / "runs").iterdir())
+
+
+def test_a_good_day(
+    cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path
+) -> None:
+    run = run_of(made / DAY)
+
+    said = call("finalize", another, *ONLY, "--output", made, "--config", settings)
+
+    assert said.code == 0, said.err
+    new = assert_gone(cluster, run)
+    assert said.out == f"done: {new} holds the data; the cluster is gone\n"
+    told = (tmp_path / "told").read_text()
+    assert f"{DAY}: 2 of 2 outputs are made; its last run done: 2 outputs, " in told
+    assert f"log: {made / DAY}/.raypipe/runs/{run}" in told
+    assert "2 outputs, " in said.err
+    assert "read again: as they were written" in said.err
+    assert f"stop the compute nodes of {cluster.name}" in said.err
+
+
+def test_once_more_does_nothing(
+    cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path
+) -> None:
+    words = ("finalize", another, *ONLY, "--output", made, "--config", settings)
+    call(*words)
+    before, told = cluster.snapshots(), (tmp_path / "told").read_text()
+    cluster.emulator.begin()
+
+    said = call(*words)
+
+    assert (said.code, cluster.emulator.actions()) == (0, [])
+    assert (cluster.snapshots(), (tmp_path / "told").read_text()) == (before, told)
+
+
+def test_a_dry_run_tells_all_and_changes_nothing(
+    cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path
+) -> None:
+    words = ("finalize", another, *ONLY, "--output", made, "--config", settings, "--dry-run")
+
+    said = call(*words)
+    told = json.loads(call(*words, "--json").out)
+
+    assert said.code == 0, said.err
+    assert said.out.startswith(f"run {run_of(made / DAY)}\n{DAY}: ")
+    assert said.out.endswith("nothing was changed\n")
+    assert (told["run"], told["good"]) == (run_of(made / DAY), True)
+    actions = [step["action"] for step in told["steps"]]
+    assert actions[:2] == ["Verify", "Tell"]
+    assert actions[-3:] == ["DeleteCluster", "Wait", "Done"]
+    assert all(f"{number:3}  {step['text']}\n" in said.out for number, step in enumerate(told["steps"], 1))
+    assert cluster.emulator.actions() == []
+    assert [entry for entry in cluster.emulator.log() if entry["action"] == "PutItem"] == []
+    assert not (tmp_path / "told").exists()
+    assert_kept(cluster)
+
+
+@pytest.mark.parametrize(
+    ("policy", "fleet", "taken", "status"),
+    [
+        ("nothing", "RUNNING", 0, "CREATE_COMPLETE"),
+        ("stop-fleet", "STOPPED", 0, "CREATE_COMPLETE"),
+        (None, "STOPPED", 1, "CREATE_COMPLETE"),
+        ("teardown", "", 1, "DELETE_COMPLETE"),
+    ],
+)
+def test_a_day_of_which_something_is_missing(
+    cluster: Cluster, settings: Path, another: Path, out: Path, call: Call, tmp_path: Path,
+    policy: str | None, fleet: str, taken: int, status: str,
+) -> None:  # fmt: skip
+    run = run_of(out / DAY)
+    (out / DAY / MARKERS).unlink()
+    options = ["--on-failure", policy] if policy else []
+
+    said = call("finalize", another, *ONLY, "--output", out, "--config", settings, *options)
+
+    assert said.code == 1, said.err
+    assert said.out.startswith("the run was NOT good: ")
+    assert len(cluster.of_run(run)) == taken
+    assert cluster.status() == status
+    assert {*cluster.old, cluster.foreign} <= set(cluster.snapshots())
+    if policy == "teardown":
+        assert cluster.named() == cluster.of_run(run)[0]
+    else:
+        assert cluster.named() == cluster.old[-1]
+        assert cluster.fleet() == fleet
+    told = (tmp_path / "told").read_text()
+    assert told.startswith(f"run {run} FAILED")
+    assert f"{DAY}: " in told
+
+
+def test_outputs_that_are_not_as_they_were_written(
+    cluster: Cluster, settings: Path, another: Path, out: Path, call: Call, tmp_path: Path
+) -> None:
+    path = out / DAY / MARKERS
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a disk does it that rots
+
+    said = call("finalize", another, *ONLY, "--output", out, "--config", settings)
+
+    assert said.code == 1, said.err
+    assert_kept(cluster)
+    told = (tmp_path / "told").read_text()
+    assert "The outputs do not hold" in told
+    assert f"{MARKERS}: its bytes are not those that were written" in told
+
+
+def test_without_waiting_it_goes_as_far_as_it_can(
+    cluster: Cluster, settings: Path, another: Path, made: Path, call: Call
+) -> None:
+    words = ("finalize", another, *ONLY, "--output", made, "--config", settings, "--no-wait")
+    codes = []
+    while not codes or codes[-1] == 75:
+        said = call(*words)
+        codes.append(said.code)
+        cluster.lease_runs_out()
+    assert codes[-1] == 0
+    assert len(codes) > 3
+    assert_gone(cluster, run_of(made / DAY))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--cluster", "nobody"], 3, "there is no cluster 'nobody'"),
+        (["--file", "/nowhere.yaml"], 3, "/nowhere.yaml cannot be read"),
+        (["--file", "s3://nobucket/nothing"], 3, "there is no s3://nobucket/nothing"),
+        (["--on-failure", "pray"], 2, "--on-failure"),
+        (["--keep", "0"], 2, "--keep"),
+        (["--cluster", ""], 2, "which cluster is to be ended is not said"),
+        (["--output", "NEW"], 3, "there was no run whose end this could be"),
+        (["--skip", "rplfp"], 2, "did you mean"),
+    ],
+)
+def test_what_cannot_be_meant_or_is_not_safe(
+    cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path,
+    words: list[str], code: int, says: str,
+) -> None:  # fmt: skip
+    root = tmp_path / "new" if "NEW" in words else made
+    options = [] if "NEW" in words else words
+    said = call("finalize", another, *ONLY, "--config", settings, "--output", root, *options)
+    assert (said.code, cluster.emulator.actions()) == (code, [])
+    assert says in " ".join(said.err.split())
+    assert_kept(cluster)
+
+
+def test_what_is_no_day(cluster: Cluster, settings: Path, call: Call, tmp_path: Path) -> None:
+    assert call("finalize", tmp_path, "--config", settings).code == 2
+
+
+def test_other_jobs_are_named_before_anything_is_done(
+    cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    squeue(tmp_path, monkeypatch, "anna|17|17|N/A|PENDING||Priority||sim")
+    said = call("finalize", another, *ONLY, "--output", made, "--config", settings)
+    assert said.code == 3
+    assert "job 17 (sim) of anna is still here" in said.err
+    assert (cluster.emulator.actions(), (tmp_path / "told").exists()) == ([], False)
+    assert_kept(cluster)
+
+
+def test_the_last_job_of_a_run_leaves_the_cluster_to_others(
+    cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("SLURM_JOB_ID", "9")
+    monkeypatch.setenv("SLURM_JOB_NAME", "raypipe-finalize-7")
+    squeue(tmp_path, monkeypatch, "anna|17|17|N/A|RUNNING||None||sim", "me|9|9|N/A|RUNNING||None||raypipe-finalize-7")
+    said = call("finalize", another, *ONLY, "--output", made, "--config", settings, "--yes")
+    assert said.code == 0, said.err
+    note = "job 17 (sim) of anna is still here: the run that ends last finalizes"
+    assert note in said.out
+    assert note in (tmp_path / "told").read_text()
+    assert cluster.fleet() == "RUNNING"
+    assert_kept(cluster)
+
+
+def squeue(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    """Have a Slurm that lists these jobs."""
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "squeue").write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n")
+    (programs / "squeue").chmod(0o755)
+    (programs / "scontrol").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+
+
+def test_people_can_be_told_and_no_more(
+    cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path
+) -> None:
+    said = call("finalize", another, *ONLY, "--output", made, "--config", settings, "--tell-only")
+    assert said.code == 0, said.err
+    assert (tmp_path / "told").read_text().startswith(f"run {run_of(made / DAY)} done\n\n{DAY}: ")
+    assert cluster.emulator.log() == []

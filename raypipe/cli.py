@@ -187,7 +187,7 @@ def run(
         place = Attached(attached, settings)
     several = len(days) > 1
     with (
-        Notifier(settings.notify.channels, where=where, region=settings.cluster.region) as notifier,
+        Notifier(settings.notify.channels, where=where, region=settings.cluster.region, ends=not attached) as notifier,
         place.joined() if place else nullcontext(),
         progress.shown("json" if json else settings.run.progress, several=several) as listeners,
     ):
@@ -202,6 +202,10 @@ def run(
             listeners=[*listeners, partial(_tell_refused, several), notifier],
             place=place,
         )
+        ends_here = (
+            finalize and any(not ended.refused for ended in reports) and not any(ended.interrupted for ended in reports)
+        )
+        notifier.ends = not (attached or ends_here)
     for ended in reports:
         name = f"{ended.day}: " if several else ""
         if ended.failures and not json:
@@ -209,11 +213,16 @@ def run(
         if not json and ended.plan and (kept := kept_text(ended.plan)):
             typer.echo(f"{name}{kept}", err=True)
     code = max(ended.exit_code for ended in reports)
-    if finalize and not any(ended.interrupted for ended in reports):
+    if ends_here:
         from raypipe.submit import Choice
 
         choice = Choice(tuple(only or ()), tuple(skipped), channels, output, replace)
-        code = code or _finalize(days, choice, settings, json=json)
+        try:
+            code_of_end = _finalize(days, choice, settings, json=json)
+        except (RaypipeError, ClusterError) as error:
+            typer.secho(f"raypipe: {error}", fg="red", err=True)
+            code_of_end = error.exit_code
+        code = code or code_of_end
     raise typer.Exit(code)
 
 
@@ -395,18 +404,24 @@ def finalize(
     config: ConfigFile = None,
     no_raw: NoRaw = False,
     replace: Replace = False,
-    cluster: Annotated[str | None, _of_end("The cluster: its name, or its stack's id.", "--cluster", "NAME|ARN")] = None,
+    cluster: Annotated[
+        str | None, _of_end("The cluster: its name, or its stack's id.", "--cluster", "NAME|ARN")
+    ] = None,
     file: Annotated[
         str | None, _of_end("The configuration of the next cluster: a file, or s3://bucket/key.", "--file", "FILE")
     ] = None,
     on_failure: OnFailure = None,
     keep: Annotated[int | None, _of_end("Newest snapshots that stay (2).", "--keep", "N", min=1)] = None,
-    keep_cluster: Annotated[bool, _of_end("Do not delete the cluster, however well all went.", "--keep-cluster")] = False,
+    keep_cluster: Annotated[
+        bool, _of_end("Do not delete the cluster, however well all went.", "--keep-cluster")
+    ] = False,
     dry_run: Annotated[
         bool, _of_end("Show what would be done and what it costs; read no outputs, change nothing.", "--dry-run")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    no_wait: Annotated[bool, _of_end("Go as far as is possible now; exit code 75 if that is not the end.", "--no-wait")] = False,
+    no_wait: Annotated[
+        bool, _of_end("Go as far as is possible now; exit code 75 if that is not the end.", "--no-wait")
+    ] = False,
     tell_only: Annotated[bool, typer.Option("--tell-only", hidden=True)] = False,
     json: Json = False,
 ) -> None:

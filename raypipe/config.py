@@ -353,7 +353,9 @@ class Finalize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster: Annotated[str, Meta(description="the cluster that goes: its name, or its stack's id (an ARN)")] = ""
     file: Annotated[
         str,
-        Meta(description="configuration that the next cluster is made of: a file off the data volume, or s3://bucket/key"),
+        Meta(
+            description="configuration that the next cluster is made of: a file off the data volume, or s3://bucket/key"
+        ),
     ] = "cluster-config.yaml"
     volume: Annotated[
         str, Meta(description="the data volume, as vol-0123456789abcdef0; empty: the one that the configuration mounts")

@@ -7,15 +7,13 @@ from pathlib import Path
 
 from cluster.aws.state import Outcome
 from raypipe.errors import Refused
-from raypipe.events import RunEnded, TaskFailed
+from raypipe.events import Event, RunEnded, RunStarted, TaskFailed
 from raypipe.jobs import EVENTS, read_events
-from raypipe.memory import in_gb
+from raypipe.notice import DayFacts, failures_lines
 from raypipe.plan import Plan
-from raypipe.recording import ranges
 from raypipe.records import CLUSTER_FOLDER
 
 _RUN = re.compile(r"\d{8}T\d{6}-[0-9a-f]+")
-_FAILURES = 5
 RUNS_FOLDER = "runs"
 
 
@@ -53,46 +51,14 @@ def is_good(plan: Plan) -> bool:
 
 
 def day_text(plan: Plan) -> str:
-    """Say how a day stands: how much of it is made, how its last run went, what failed, and where the logs are."""
-    made, planned = len(plan.tasks) - len(plan.todo), len(plan.tasks)
+    """Say how a day stands: how much of it is made, how its last run went, what failed, and where the log is."""
     logs = sorted((plan.day.state / RUNS_FOLDER).glob(f"*/{EVENTS}"))
-    events = read_events(logs[-1]) if logs else []
-    lines = [f"{plan.day.title}: {made} of {planned} outputs are made; {_last_run(events)}"]
-    failed = [event for event in events if isinstance(event, TaskFailed)] or _problems(plan)
+    facts = _last_run(plan, read_events(logs[-1]) if logs else [])
+    made, planned = len(plan.tasks) - len(plan.todo), len(plan.tasks)
+    lines = [f"{plan.day.title}: {made} of {planned} outputs are made; its last run {facts.summary}"]
     if not is_good(plan):
-        lines += failures_lines(failed, str(plan.day.input))
-    return "\n".join([*lines, *(f"  log: {log.parent}" for log in logs[-1:])])
-
-
-def failures_lines(failures: Iterable[TaskFailed], day: str) -> list[str]:
-    """Say what failed, those of one cause together, and of many causes the first."""
-    causes: dict[tuple[str, str, str], list[TaskFailed]] = {}
-    for each in failures:
-        causes.setdefault((each.session, each.error, each.hint), []).append(each)
-    lines = []
-    for (session, error, hint), alike in list(causes.items())[:_FAILURES]:
-        stages = ", ".join(dict.fromkeys(each.stage for each in alike))
-        numbers = ranges(each.channel for each in alike if each.channel)
-        lines.append(f"  FAILED {session} {stages}{f' of channels {numbers}' if numbers else ''}: {error}")
-        lines += [f"    hint: {hint}"] if hint else []
-        lines += [f"    log: {alike[0].log}"] if alike[0].log else []
-    more = len(causes) - _FAILURES
-    return lines + ([f"  and {more} more: `raypipe log {day}`"] if more > 0 else [])
-
-
-def _runs(plan: Plan) -> list[Path]:
-    return [path for folder in (RUNS_FOLDER, CLUSTER_FOLDER) for path in (plan.day.state / folder).glob("*T*-*")]
-
-
-def _last_run(events: Sequence[object]) -> str:
-    ends = [event for event in events if isinstance(event, RunEnded)]
-    if not ends:
-        return "its last run did not come to its end" if events else "it was never begun"
-    end = ends[-1]
-    failed = f", {end.failed} failed" if end.failed else ""
-    return (
-        f"its last run {end.outcome}: {end.done} outputs, {in_gb(end.bytes_written)} in {duration(end.seconds)}{failed}"
-    )
+        lines += failures_lines(facts)
+    return "\n".join([*lines, *(f"  log: {log}" for log in logs[-1:])])
 
 
 def duration(seconds: float) -> str:
@@ -103,9 +69,26 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _problems(plan: Plan) -> list[TaskFailed]:
-    return [
-        TaskFailed(stage=stage, session=each.session, channel=each.channel, error=each.error.message, hint=each.error.hint, log="")
-        for each in plan.problems
-        for stage in each.stages
+def _runs(plan: Plan) -> list[Path]:
+    return [path for folder in (RUNS_FOLDER, CLUSTER_FOLDER) for path in (plan.day.state / folder).glob("*T*-*")]
+
+
+def _last_run(plan: Plan, events: Sequence[Event]) -> DayFacts:
+    """Return what its last run told of a day; what keeps outputs from being planned has failed in no run."""
+    facts = DayFacts(plan.day.title)
+    for event in events:
+        match event:
+            case RunStarted():
+                facts.started = event
+            case RunEnded():
+                facts.ended = event
+            case TaskFailed():
+                facts.failures.append(event)
+            case _:
+                pass
+    facts.failures = facts.failures or [
+        TaskFailed(stage, problem.session, problem.channel, problem.error.message, problem.error.hint, "")
+        for problem in plan.problems
+        for stage in problem.stages
     ]
+    return facts

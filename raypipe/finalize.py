@@ -7,10 +7,10 @@ the nodes are stopped, so it hands over to the function that `raypipe cluster ar
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import msgspec
 
 from cluster.aws.act import Tools
@@ -18,7 +18,7 @@ from cluster.aws.actions import Action, DeleteCluster, DeleteSnapshot, Done, Sto
 from cluster.aws.calls import connect
 from cluster.aws.finalize import Finalizer
 from cluster.aws.foresee import Step
-from cluster.aws.notify import tell
+from cluster.aws.notify import sns_client, tell
 from cluster.aws.settings import FinalizeSettings
 from cluster.aws.state import Outcome
 from cluster.errors import ClusterError, FinalizeRefused, PclusterMissing
@@ -29,8 +29,10 @@ from cluster.pcluster import find_tool
 from cluster.slurm import Job
 from raypipe.api import plan_day
 from raypipe.config import Config
+from raypipe.day import find_day
 from raypipe.ending import Ending, find_ending
 from raypipe.errors import RaypipeError, UsageError
+from raypipe.lock import day_lock
 from raypipe.memory import in_gb
 from raypipe.plan import Plan
 from raypipe.steps import Steps
@@ -88,15 +90,19 @@ def finalize(asked: Asked, steps: Steps) -> Ended:
 
     Raises `UsageError`, `Refused`, and what `Finalizer.finalize` raises; as the last job of a run it also tells people so.
     """
-    end = _End(asked, steps)
-    try:
-        return end.finalize()
-    except _NotTheLast as found:
-        return end.left_to_others(str(found))
-    except (ClusterError, RaypipeError) as error:
-        if _last_job():
-            end.tell("refused", "could NOT be finalized", str(error))
-        raise
+    with ExitStack() as held:
+        for day in {find_day(path, asked.choice.output) for path in asked.days}:
+            if day.state.is_dir():  # nobody begins another run of a day whose volume is about to go
+                held.enter_context(day_lock(day.state))
+        end = _End(asked, steps)
+        try:
+            return end.finalize()
+        except _NotTheLast as found:
+            return end.left_to_others(str(found))
+        except (ClusterError, RaypipeError) as error:
+            if _last_job():  # nobody reads what it prints
+                end.tell("refused", f"run {end.ending.run} could NOT be finalized", str(error))
+            raise
 
 
 def foresee(asked: Asked) -> Foreseen:
@@ -152,11 +158,12 @@ class _End:
         lines = [self.ending.outcome.text, *self.complaints, text]
         return tell(
             config.notify.channels,
-            lambda region: boto3.client("sns", region_name=region),
+            sns_client,
             run=self.ending.run,
             event=event,
             subject=subject,
             text="\n".join(filter(None, lines)),
+            region=region_of(config),
         )
 
     def _ended(self, text: str, *, over: bool = True) -> Ended:
@@ -188,7 +195,8 @@ class _End:
         if me:
             raise _NotTheLast(here)
         raise FinalizeRefused(
-            f"{here}, and would end with the compute nodes", hint="`squeue` lists jobs; wait for them, or `scancel` them"
+            f"{here}, and would end with the compute nodes",
+            hint="`squeue` lists jobs; wait for them, or `scancel` them",
         )
 
 

@@ -126,7 +126,7 @@ def ended(days: Sequence[DayFacts], where: Where, broke: str = "") -> Notice | N
     lines += [f"and {len(days) - _MOST_DAYS} more days"] if len(days) > _MOST_DAYS else []
     lines += [broke] if broke else []
     for day in days:
-        lines += _failures(day)
+        lines += failures_lines(day)
     folders = [day.started.folder for day in days if day.started]
     lines += [f"log: {folder}/events.jsonl" for folder in folders[:_MOST_DAYS] if folder]
     lines += [f"the jobs' output: {where.logs}"] if where.logs else []
@@ -149,7 +149,7 @@ def _of(where: Where) -> list[str]:
     return [*([f"on {where.place}{life}"] if where.place else []), *(f"look: {each}" for each in where.look)]
 
 
-def _failures(day: DayFacts) -> Iterator[str]:
+def failures_lines(day: DayFacts) -> Iterator[str]:
     """Say what failed first; of failures with one cause (a lost recording fails hundreds of tasks) the first."""
     alike: dict[tuple[str, str], list[TaskFailed]] = {}
     for each in day.failures:

@@ -35,7 +35,8 @@ class Notifier:
         """Take the channels of `[notify]`; `region` is where parameters are. Raises `UsageError` for one that cannot be meant."""
         check_channels(channels)
         self._senders = [_Sender(channel, region) for channel in channels]
-        self._where, self._ends = where or Where(), ends
+        self._where = where or Where()
+        self.ends = ends
         self._days: dict[str, DayFacts] = {}
         self._is_begun = False
         self._name = _name_of_now()
@@ -52,7 +53,7 @@ class Notifier:
             broke = _in_words(error)
             days = list(self._days.values())
             # What is wrong with the command line, whoever wrote it sees at once.
-            if self._ends and not isinstance(error, UsageError) and (notice := ended(days, self._where, broke)):
+            if self.ends and not isinstance(error, UsageError) and (notice := ended(days, self._where, broke)):
                 self._send(notice)
             is_hurried = bool(broke) or any(day.state in ("interrupted", "out of time") for day in days)
             until = time.monotonic() + (_SHORT_SECONDS if is_hurried else _PATIENCE_SECONDS)

@@ -13,7 +13,7 @@ from raypipe.memory import in_gb
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_STILL_SECONDS = 60.0
+_STILL_SECONDS, _OFTEN_SECONDS = 60.0, 5.0
 _NUMBERS = re.compile(r"\d+")
 _TENTHS = 10
 
@@ -46,11 +46,13 @@ class Steps:
 
         def advance(size: int) -> None:
             nonlocal done
-            before, done = done, done + size
-            if total and before * _TENTHS // total != done * _TENTHS // total:
+            before, done, now = done, done + size, time.monotonic()
+            if total and before * _TENTHS // total != done * _TENTHS // total and now - self.said > _OFTEN_SECONDS:
+                self.said = now
                 self._write(f"{text}: {in_gb(done)} of {in_gb(total)}")
 
         self.say(text)
+        self.said = time.monotonic()
         yield advance
 
     def _write(self, text: str) -> None:

@@ -102,9 +102,7 @@ def run_of(folder: Path) -> str:
     return run_id(path.name for path in (folder / ".raypipe" / "runs").iterdir())
 
 
-def test_a_good_day(
-    cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path
-) -> None:
+def test_a_good_day(cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path) -> None:
     run = run_of(made / DAY)
 
     said = call("finalize", another, *ONLY, "--output", made, "--config", settings)

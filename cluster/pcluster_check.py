@@ -10,6 +10,7 @@ import yaml
 
 from cluster.errors import NodeTooSmall, SettingsError
 from cluster.instances import Instance, InstanceTable
+from cluster.secrecy import secret_in
 from cluster.share import MB, divide
 
 SCHEDULABLE = 0.95
@@ -17,7 +18,16 @@ SCHEDULABLE = 0.95
 
 
 def read_config(text: str, name: str) -> dict[str, Any]:
-    """Read a configuration (YAML); `name` is the file's, for the message. Raises `SettingsError`."""
+    """Read a configuration (YAML); `name` is the file's, for the message. Raises `SettingsError`.
+
+    So it does for one that seems to hold a secret, be it in a comment: it is copied to the cluster's bucket.
+    """
+    for number, line in enumerate(text.splitlines(), 1):
+        if kind := secret_in(line):
+            raise SettingsError(
+                f"{name}: line {number} seems to hold {kind}, and whoever reads the cluster's bucket reads that",
+                hint="leave it out; machines of the cluster have rights by their role (Iam), and read secrets where they lie",
+            )
     try:
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:

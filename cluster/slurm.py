@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 
 from cluster.errors import SlurmMissing, SlurmRefused, SlurmSilent
+from cluster.secrecy import without_credentials
 
 _TIMEOUT_SECONDS = 60.0
 _LEFT_OUT = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SINFO_", "SCANCEL_")
@@ -242,9 +243,12 @@ def run(program: str, *arguments: str, text: str | None = None) -> str:
 
 
 def outside_job(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without what a job has in it, which would turn into options of the next job."""
+    """Return the environment without what a job has in it, which would turn into options of the next job, and without secrets.
+
+    `sbatch` gives all that it sees to the job, and Slurm keeps that in files of its own.
+    """
     kept = {name: value for name, value in environment.items() if not name.startswith(_LEFT_OUT) or name in _KEPT}
-    return kept | {"LC_ALL": "C"}
+    return without_credentials(kept) | {"LC_ALL": "C"}
 
 
 def hint_for(said: str) -> str:

@@ -148,15 +148,19 @@ def run(
     """Do what is to be done of a day, or of several together. What is done already stays done: run it again after anything.
 
     An earlier day goes before a later one. A day that is refused does not hold up the others; the exit code is the worst.
+    With channels in [notify] of the settings, people are told when it begins and how it ended; `raypipe notify` tries them.
     """
     from contextlib import nullcontext
     from functools import partial
 
     from raypipe import api, progress
     from raypipe.config import load_config
+    from raypipe.notice import Where
+    from raypipe.notify import Notifier
     from raypipe.report import failures_text, kept_text
 
     settings = _overridden(load_config(config), cpus, memory)
+    where = Where.here(days, output, attached)
     place = None
     if attached:
         from raypipe.attached import Attached
@@ -164,6 +168,7 @@ def run(
         place = Attached(attached, settings)
     several = len(days) > 1
     with (
+        Notifier(settings.notify.channels, where=where, region=settings.cluster.region) as notifier,
         place.joined() if place else nullcontext(),
         progress.shown("json" if json else settings.run.progress, several=several) as listeners,
     ):
@@ -175,7 +180,7 @@ def run(
             output=output,
             config=settings,
             replace=replace,
-            listeners=[*listeners, partial(_tell_refused, several)],
+            listeners=[*listeners, partial(_tell_refused, several), notifier],
             place=place,
         )
     for ended in reports:
@@ -567,6 +572,35 @@ def delete(
     if not yes and not typer.confirm(f"Delete {name}? What was written since then is lost, or in a last snapshot."):
         raise typer.Exit(1)
     typer.echo(cluster_verbs.delete(name, settings))
+
+
+@app.command(
+    epilog="Examples:\n\n- `raypipe notify 'a try' --config raypipe.toml` before a night's run\n\n"
+    "Channels are in the settings:\n\n```\n[notify]\nchannels = [\n"
+    '  "arn:aws:sns:ap-southeast-1:123456789012:lab",  # an SNS topic: e-mail, SMS\n'
+    '  "https://ntfy.example/raypipe",                 # a URL: JSON with run, event, subject, text is posted\n'
+    '  "mail -s raypipe me@example.org",               # a command: the text is its input\n'
+    '  "file:~/.raypipe-hook",                         # a URL or command that is a secret: the first line of\n'
+    "]                                                   # a file of mode 600, or ssm:/name, a SecureString\n```"
+)
+def notify(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to tell.")],
+    config: ConfigFile = None,
+) -> None:
+    """Tell a text to all channels of [notify] in the settings, as runs tell their begin and end.
+
+    Exit code 4 if any of them could not be told; what went wrong is said, a line for each.
+    """
+    from raypipe.config import load_config
+    from raypipe.notify import try_channels
+
+    settings = load_config(config)
+    told, troubles = try_channels(settings.notify.channels, text, region=settings.cluster.region)
+    for name in told:
+        typer.echo(f"told {name}")
+    for trouble in troubles:
+        typer.secho(f"raypipe: could not tell {trouble}", fg="red", err=True)
+    raise typer.Exit(4 if troubles else 0)
 
 
 @app.command()

@@ -12,6 +12,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from cluster.aws.channels import kind_of
+from cluster.errors import SettingsError
+from cluster.secrecy import secret_in
 from raypipe.errors import UsageError
 
 
@@ -332,6 +335,18 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
 
 
+class Notify(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told when a run begins and ends, well or not; `raypipe notify` tries it."""
+
+    channels: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="ARN of an SNS topic, http(s) URL (JSON is posted), or command (text on its input); "
+            "one that is a secret is 'ssm:/name' (a parameter of Systems Manager) or 'file:/path'"
+        ),
+    ] = ()
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
@@ -349,27 +364,49 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run: Resources = Resources()
     slurm: Slurm = Slurm()
     cluster: Cluster = Cluster()
+    notify: Notify = Notify()
 
 
 def load_config(path: Path | None) -> Config:
     """Read `path` (TOML); without one, the defaults.
 
-    Raises `UsageError` that names the file and the key for anything unknown, mistyped or out of range.
+    Raises `UsageError` that names the file and the key for anything unknown, mistyped or out of range, and for secrets:
+    a run on a cluster copies its settings to the disk that all share.
     """
     if path is None:
         return Config()
     try:
-        return _finite(msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Config))
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        _refuse_secrets(told, str(path))  # first: what else is wrong is said with the value
+        config = _finite(msgspec.convert(told, Config))
+        for channel in config.notify.channels:
+            kind_of(channel)
     except FileNotFoundError:
         raise UsageError(f"no configuration file {path}", hint="`raypipe config > raypipe.toml` writes one") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(
             f"{path} cannot be read as TOML: {error}", hint="`raypipe config` prints a valid one"
         ) from None
+    except SettingsError as error:
+        raise UsageError(f"{path}: [notify] channels: {error.message}", hint=error.hint) from None
     except msgspec.ValidationError as error:
         raise UsageError(
             f"{path}: {error}", hint="`raypipe config` prints every key with its range and meaning"
         ) from None
+
+
+def _refuse_secrets(value: Any, file: str, key: str = "") -> None:
+    if isinstance(value, dict):
+        for name, each in value.items():
+            _refuse_secrets(each, file, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for each in value:
+            _refuse_secrets(each, file, key)
+    elif isinstance(value, str) and (kind := secret_in(value)):
+        raise UsageError(
+            f"{file}: {key} seems to hold {kind}, and settings are copied to disks that others read",
+            hint="in [notify] channels write ssm:/name or file:/path of where it is; elsewhere have what needs it read it there",
+        )
 
 
 def _finite(config: Config) -> Config:

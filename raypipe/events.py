@@ -25,6 +25,8 @@ class RunStarted(Event, frozen=True):
     bytes_to_write: int
     projected_memory: int
     """Bytes of all processes together at their peak."""
+    folder: str = ""
+    """Where its events and the logs of its tasks are."""
 
 
 class Phase(Event, frozen=True):
@@ -164,6 +166,8 @@ class RunEnded(Event, frozen=True):
     failed: int
     seconds: float
     bytes_written: int
+    out_of_time: bool = False
+    """Interrupted because the time that Slurm gave was nearly up."""
 
 
 Listener = Callable[[Event], None]

@@ -405,7 +405,8 @@ class _Run:
         self.held.callback(_sweep, self.plan.day)
         self.folder.mkdir(parents=True)
         self.listeners.append(EventLog(self.folder / "events.jsonl"))
-        self.emit(RunStarted(self.plan.day.title, self.name, len(self.tasks), self.plan.bytes_to_write, budget.total))
+        tasks, size = len(self.tasks), self.plan.bytes_to_write
+        self.emit(RunStarted(self.plan.day.title, self.name, tasks, size, budget.total, str(self.folder)))
         for note in self.plan.notes:
             self.emit(note)
 
@@ -492,7 +493,8 @@ class _Run:
                 self.emit(event)
         report.seconds = time.monotonic() - self.began
         outcome: Outcome = "interrupted" if report.interrupted else "failed" if report.failed else "done"
-        self.emit(RunEnded(outcome, report.done, report.failed, report.seconds, report.bytes_written))
+        size, late = report.bytes_written, report.out_of_time
+        self.emit(RunEnded(outcome, report.done, report.failed, report.seconds, size, late))
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.plan.day.output).as_posix()

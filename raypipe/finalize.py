@@ -6,21 +6,23 @@ the nodes are stopped, so it hands over to the function that `raypipe cluster ar
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from cluster import slurm
 from cluster.aws.act import Tools
-from cluster.aws.actions import Action, DeleteCluster, DeleteSnapshot, Done, Stop, StopFleet, Verify, Wait
+from cluster.aws.actions import Action, DeleteCluster, DeleteSnapshot, Done, HandOver, Stop, StopFleet, Verify, Wait
 from cluster.aws.calls import connect
 from cluster.aws.finalize import Finalizer
 from cluster.aws.foresee import Step
+from cluster.aws.look import function_there, snapshots_of
 from cluster.aws.notify import sns_client, tell
 from cluster.aws.settings import FinalizeSettings
-from cluster.aws.state import Outcome
+from cluster.aws.state import Outcome, Snapshot
 from cluster.errors import ClusterError, FinalizeRefused, PclusterMissing
 from cluster.names import FINISH, part_of
 from cluster.node_type import node_type
@@ -134,17 +136,27 @@ class _End:
         """Go through it."""
         self.steps.say(f"run {self.ending.run}\n{self.ending.outcome.text}")
         finalizer = self.finalizer()
-        if not _last_job() and any(isinstance(step.action, StopFleet) for step in finalizer.plan()):
+        if not _last_job() and any(isinstance(step.action, StopFleet | HandOver) for step in finalizer.plan()):
             self._refuse_busy()  # at once, and not after the outputs were read
-        end = finalizer.finalize() if self.asked.waits else finalizer.advance()
-        text = end.text if isinstance(end, Done) else f"not over yet: waits for {end.what}"
-        return self._ended(text, over=isinstance(end, Done))
+        if self.asked.waits or not finalizer.stays:
+            end: Done | Wait = finalizer.finalize()
+        else:
+            with finalizer.holding():
+                end = finalizer.advance()
+        self._believe(snapshots_of(finalizer.tools.aws, finalizer.settings))
+        return self._ended(end.text if isinstance(end, Done) else f"waits for {end.what}", over=isinstance(end, Done))
+
+    def _believe(self, snapshots: Iterable[Snapshot]) -> None:
+        """Take the outputs for what they were when the run's snapshot was made: they are read again before that only."""
+        if any(one.run == self.ending.run and not one.good for one in snapshots) and not self.complaints:
+            self.complaints = ["its snapshot was made of outputs that did not hold, or were not all there"]
 
     def finalizer(self) -> Finalizer:
         """Return who does it."""
         settings = settings_of(self.asked.config, self.ending.run)
         tools = _tools(self.asked.config)
-        return Finalizer(settings, self.ending.outcome, tools, verify=self._verify, heard=self._heard)
+        stays = node_type() != "ComputeFleet" and (self.asked.waits or not function_there(tools.aws, tools.function))
+        return Finalizer(settings, self.ending.outcome, tools, verify=self._verify, heard=self._heard, stays=stays)
 
     def left_to_others(self, why: str) -> Ended:
         """Leave the cluster to whoever is still at work on it, and tell people."""
@@ -181,7 +193,7 @@ class _End:
     def _heard(self, action: Action, text: str) -> None:
         if isinstance(action, Wait):
             self.steps.wait(text)
-        elif isinstance(action, StopFleet):
+        elif isinstance(action, StopFleet | HandOver):
             self._refuse_busy()
             self.steps.say(text)
         elif not isinstance(action, Verify | Done | Stop):
@@ -190,6 +202,8 @@ class _End:
     def _refuse_busy(self) -> None:
         me = _last_job()
         if not (found := others(me)):
+            if me:
+                slurm.end_with_node(me.number)  # its node goes now, and it has no second life to lead
             return
         here = f"{in_words(found)} {'is' if len(found) == 1 else 'are'} still here"
         if me:
@@ -246,7 +260,9 @@ def region_of(config: Config) -> str:
 
 
 def _tools(config: Config) -> Tools:
-    return Tools(connect(region_of(config)), _pcluster(config), config.notify.channels)
+    settings = settings_of(config, _NO_RUN)
+    aws = connect(region_of(config))
+    return Tools(aws, _pcluster(config), config.notify.channels, function=f"raypipe-{settings.name}")
 
 
 def _pcluster(config: Config) -> tuple[str, ...] | None:
@@ -270,20 +286,14 @@ def _last_job() -> Job | None:
 def check(config: Config, *, on_slurm: bool = False, anywhere: bool = False) -> list[str]:
     """See before a run that it can be ended, as far as that is known then; return in words what its end will be.
 
-    `on_slurm`: the run's last job ends it. Raises `UsageError`, and `ClusterError` and its kinds, which are only noted
+    `on_slurm`: the run's last job ends it, and on ParallelCluster hands over. Raises `UsageError`, and `ClusterError` and its kinds, which are only noted
     where there need be no AWS, `anywhere`.
     """
     settings = settings_of(config, _NO_RUN)
     notes = _promised(settings)
     try:
-        hands_over = on_slurm and node_type() != ""
-        if hands_over and not settings.in_bucket:
-            raise FinalizeRefused(
-                f"{settings.config} is a file, and the last job goes with the nodes: whoever goes on has no files",
-                hint='put it into S3, and say `file = "s3://bucket/cluster-config.yaml"` in the table [finalize]',
-            )
-        tools = _tools(config)
-        end = Finalizer(settings, Outcome(True, ""), tools).plan()[-1].action
+        stays = not (on_slurm and node_type())
+        end = Finalizer(settings, Outcome(True, ""), _tools(config), stays=stays).plan()[-1].action
         if isinstance(end, Stop):
             raise FinalizeRefused(end.message, hint=end.hint)
     except ClusterError as error:

@@ -106,7 +106,8 @@ def _with_snapshot(state: State, settings: FinalizeSettings, taken: list[Snapsho
             return Settle(volume.id)
     if snapshot.status != "completed":
         if state.now < snapshot.started + settings.snapshot_seconds:
-            return Wait(f"{snapshot.id}, which is {snapshot.status}", hours=True)
+            how_far = f" ({snapshot.progress})" if snapshot.progress not in ("", "100%") else ""
+            return Wait(f"{snapshot.id}, which is {snapshot.status}{how_far}", hours=True)
         return _unproven(
             state,
             settings,

@@ -130,6 +130,7 @@ def _all_snapshots(aws: Aws, filters: list[dict[str, Any]]) -> Iterable[Snapshot
                     started=found["StartTime"].timestamp(),
                     tags=_tags(found),
                     message=found.get("StateMessage", ""),
+                    progress=found.get("Progress", ""),
                 )
 
 

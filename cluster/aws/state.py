@@ -32,6 +32,8 @@ class Snapshot:
     tags: dict[str, str]
     message: str = ""
     """Why it is in error."""
+    progress: str = ""
+    """How much of it is made, as EC2 writes it: 40%."""
 
     @property
     def run(self) -> str:

@@ -111,7 +111,7 @@ def test_a_good_day(cluster: Cluster, settings: Path, another: Path, made: Path,
     new = assert_gone(cluster, run)
     assert said.out == f"done: {new} holds the data; the cluster is gone\n"
     told = (tmp_path / "told").read_text()
-    assert f"{DAY}: 2 of 2 outputs are made; its last run done: 2 outputs, " in told
+    assert f"{DAY}: 2 of 2 outputs are made; its last run done: 2 outputs made, 46 kB in " in told
     assert f"log: {made / DAY}/.raypipe/runs/{run}" in told
     assert "2 outputs, " in said.err
     assert "read again: as they were written" in said.err

@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.aws.act import Tools
 from cluster.aws.calls import connect
-from cluster.aws.finalize import sweep
+from cluster.aws.sweep import sweep
 from cluster.errors import ClusterError, FinalizeUnproven
 
 _MARGIN_SECONDS = 120.0

@@ -12,6 +12,7 @@ ClusterError                         exit
 ├── ClusterRefused                      4   ParallelCluster's tool said no
 ├── NotSaved                            3   a cluster is not deleted whose data are in no snapshot
 ├── ConfigRefused (ValueError)          3   a cluster's configuration cannot be pointed at another snapshot
+├── NotOurs                             3   something of this name is somebody else's, or in use
 ├── FinalizeRefused                     3   the end of a run is not safe to begin
 ├── FinalizeUnproven                    5   the data are not known to be safe in a snapshot
 ├── FinalizeLate (TimeoutError)        75   the fleet or another finalizer took too long
@@ -68,6 +69,12 @@ class NotDrained(ClusterError):
 
 class ConfigRefused(ClusterError, ValueError):
     """A cluster's configuration cannot be pointed at another snapshot."""
+
+    exit_code = 3
+
+
+class NotOurs(ClusterError):
+    """Something that would be made or removed is somebody else's, or in use; nothing was changed."""
 
     exit_code = 3
 

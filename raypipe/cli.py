@@ -734,6 +734,55 @@ def notify(
     raise typer.Exit(4 if troubles else 0)
 
 
+@clusters.command(
+    epilog="Examples:\n\n- `raypipe cluster arm pipe --config raypipe.toml --print`\n\n"
+    "- `raypipe cluster arm pipe --config raypipe.toml --hours 12 --email me@example.org`"
+)
+def arm(
+    name: ClusterName,
+    config: ConfigFile = None,
+    hours: Annotated[
+        int, typer.Option(min=1, max=168, help="Tell people when the head node runs for so many hours.")
+    ] = 24,
+    email: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Who is told of alarms, if [notify] has no topic of SNS.")
+    ] = "",
+    snapshots: Annotated[
+        str, typer.Option(metavar="SET", help="The set that runs' snapshots join (default: the cluster's name).")
+    ] = "",
+    show: Annotated[
+        bool, typer.Option("--print", help="Print what would be made, and the policies; change nothing.")
+    ] = False,
+) -> None:
+    """Have AWS end this cluster's runs when no machine of yours waits, and tell when the cluster lives too long.
+
+    Makes a function with its roles, what wakes it (the end of a snapshot; each hour), its log and two alarms. Once more
+    mends what is missing or differs.
+    """
+    from raypipe import cluster_arm
+    from raypipe.config import load_config
+
+    settings = load_config(config)
+    if show:
+        text = cluster_arm.printed(
+            name, settings.cluster, settings.notify, hours=hours, email=email, snapshots=snapshots
+        )
+        typer.echo(text, nl=False)
+        return
+    cluster_arm.arm_cluster(
+        name, settings.cluster, settings.notify, hours=hours, email=email, snapshots=snapshots, heard=typer.echo
+    )
+
+
+@clusters.command(epilog="Example: `raypipe cluster disarm pipe`")
+def disarm(name: ClusterName, config: ConfigFile = None) -> None:
+    """Remove what `arm` made; the cluster, its data and its snapshots stay."""
+    from raypipe import cluster_arm
+    from raypipe.config import load_config
+
+    cluster_arm.disarm_cluster(name, load_config(config).cluster, heard=typer.echo)
+
+
 @app.command()
 def config(config: ConfigFile = None) -> None:
     """Print all settings as TOML, each with its meaning; a start for a file of one's own."""

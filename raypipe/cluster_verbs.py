@@ -15,6 +15,7 @@ from cluster.pcluster import Pcluster, check_name, find_tool, state_lines
 from cluster.pcluster_check import problems, read_config
 from cluster.pcluster_config import BOOTSTRAP, CONSTRAINTS, ClusterSettings, render
 from raypipe import __version__
+from raypipe.cluster_arm import armed_lines
 from raypipe.config import Cluster
 
 WHEEL = f"raypipe_ephys-{__version__}-py3-none-any.whl"
@@ -78,7 +79,11 @@ def create(name: str, settings: Cluster, file: Path, *, task_memory: int = 0, dr
     Pcluster(tool, settings.region).create(name, file, dry_run=dry_run)
     if dry_run:
         return [*said, f"{name} could be made; nothing was"]
-    return [*said, f"{name} is being made, which takes a quarter of an hour: `raypipe cluster status {name}`"]
+    return [
+        *said,
+        f"{name} is being made, which takes a quarter of an hour: `raypipe cluster status {name}`",
+        f"`raypipe cluster arm {name}` then has its runs ended when no machine waits, and tells if it is forgotten",
+    ]
 
 
 def update(name: str, settings: Cluster, file: Path, *, dry_run: bool = False) -> list[str]:
@@ -95,7 +100,8 @@ def status(name: str, settings: Cluster) -> tuple[dict[str, object], list[str]]:
     volumes = data_volume.data_volumes(name, settings.region)
     now = datetime.now(UTC)
     lines = [*state_lines(found), *(f"data volume: {volume.described(now)}" for volume in volumes)]
-    return {**found, "dataVolumes": [_facts(volume) for volume in volumes]}, lines
+    lines += (arming := armed_lines(name, settings))
+    return {**found, "dataVolumes": [_facts(volume) for volume in volumes], "armed": arming == ["armed"]}, lines
 
 
 def deletion(name: str, settings: Cluster, words: str) -> list[str]:

@@ -16,6 +16,7 @@ import msgspec
 from cluster import slurm
 from cluster.aws.act import Tools
 from cluster.aws.actions import Action, DeleteCluster, DeleteSnapshot, Done, HandOver, Stop, StopFleet, Verify, Wait
+from cluster.aws.arm import function_name
 from cluster.aws.calls import connect
 from cluster.aws.finalize import Finalizer
 from cluster.aws.foresee import Step
@@ -262,7 +263,7 @@ def region_of(config: Config) -> str:
 def _tools(config: Config) -> Tools:
     settings = settings_of(config, _NO_RUN)
     aws = connect(region_of(config))
-    return Tools(aws, _pcluster(config), config.notify.channels, function=f"raypipe-{settings.name}")
+    return Tools(aws, _pcluster(config), config.notify.channels, function=function_name(settings.name))
 
 
 def _pcluster(config: Config) -> tuple[str, ...] | None:

@@ -103,6 +103,7 @@ class Cluster:
     volume: str = ""
     old: list[str] = field(default_factory=list)
     foreign: str = ""
+    head: str = ""
     text: bytes = b""
 
     def settings(self, **others: Any) -> FinalizeSettings:
@@ -193,6 +194,7 @@ def make_cluster(
         label = "raypipe-data" if number == 0 else f"other{number}"
         aws.ec2.create_tags(Resources=[volume], Tags=[{"Key": "Name", "Value": label}])
     cluster.volume = ids[0]
+    cluster.head = make_head(aws, name)
     fleet = {"status": {"S": "RUNNING"}, "lastStatusUpdatedTime": {"S": str(datetime.now(UTC))}}
     aws.dynamodb.put_item(
         TableName=f"parallelcluster-{name}", Item={"Id": {"S": "COMPUTE_FLEET"}, "Data": {"M": fleet}}
@@ -204,6 +206,20 @@ def make_cluster(
     cluster.config.write_bytes(cluster.text)
     emulator.begin()
     return cluster
+
+
+def make_head(aws: Aws, name: str) -> str:
+    """Start a head node, which is known by its tags."""
+    tags = {"parallelcluster:cluster-name": name, "parallelcluster:node-type": "HeadNode"}
+    written = [{"Key": key, "Value": value} for key, value in tags.items()]
+    (made,) = aws.ec2.run_instances(
+        ImageId="ami-12345678",
+        MinCount=1,
+        MaxCount=1,
+        InstanceType="m5.large",
+        TagSpecifications=[{"ResourceType": "instance", "Tags": written}],
+    )["Instances"]
+    return str(made["InstanceId"])
 
 
 def make_snapshot(aws: Aws, volume: str, tags: dict[str, str]) -> str:

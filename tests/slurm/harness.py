@@ -10,6 +10,7 @@ and /dev/shm; addresses are in networks that lead nowhere. The cluster ends with
 process is gone, however it went.
 """
 
+import ctypes
 import os
 import re
 import secrets
@@ -18,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import IO, Self, TypeVar
 
 from tests.slurm.configuration import HEAD, Layout, cgroup_conf, hosts, slurm_conf
 from tests.slurm.programs import programs
@@ -36,6 +38,8 @@ _OURS = (Path(__file__).resolve().parents[2], Path(sys.prefix), Path(sys.base_pr
 """What Python on the nodes needs of us."""
 
 Result = TypeVar("Result")
+_NETWORK = 0x40000000
+"""CLONE_NEWNET, as the kernel's headers have it."""
 
 
 def obstacle() -> str | None:
@@ -77,6 +81,13 @@ def _install(packages: Sequence[str]) -> str | None:
         if ours:
             policy.unlink()
     return f"Slurm could not be installed: {tried.stderr.strip()[-500:]}"
+
+
+def _enter(namespace: IO[str]) -> None:
+    """Have this thread in a namespace of a network; before Python 3.12 only the C library can do that."""
+    if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _NETWORK):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def memory_cgroups() -> bool:
@@ -311,6 +322,17 @@ class SlurmCluster:
         except subprocess.CalledProcessError as error:
             error.add_note(str(error.stderr))
             raise
+
+    @contextmanager
+    def network(self) -> Iterator[None]:
+        """Have this thread, and whatever it starts meanwhile, on the network of the head instead of the machine's."""
+        with Path("/proc/thread-self/ns/net").open() as ours:
+            with Path(f"/proc/{self._first_process(HEAD)}/ns/net").open() as theirs:
+                _enter(theirs)
+            try:
+                yield
+            finally:
+                _enter(ours)
 
     def submit(self, script: str, *options: str) -> int:
         """Submit a job of shell lines from the head with sbatch's `options`; give its number."""

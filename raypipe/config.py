@@ -378,9 +378,7 @@ def load_config(path: Path | None) -> Config:
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
         _refuse_secrets(told, str(path))  # first: what else is wrong is said with the value
-        config = _finite(msgspec.convert(told, Config))
-        for channel in config.notify.channels:
-            kind_of(channel)
+        return _that_can_be_meant(msgspec.convert(told, Config))
     except FileNotFoundError:
         raise UsageError(f"no configuration file {path}", hint="`raypipe config > raypipe.toml` writes one") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -409,7 +407,9 @@ def _refuse_secrets(value: Any, file: str, key: str = "") -> None:
         )
 
 
-def _finite(config: Config) -> Config:
+def _that_can_be_meant(config: Config) -> Config:
+    for channel in config.notify.channels:
+        kind_of(channel)
     for table in msgspec.structs.fields(config):
         for name, value in msgspec.structs.asdict(getattr(config, table.name)).items():
             if isinstance(value, float) and not math.isfinite(value):  # TOML knows inf

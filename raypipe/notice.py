@@ -14,7 +14,8 @@ from raypipe.events import RunEnded, RunRefused, RunStarted, TaskFailed
 from raypipe.memory import in_gb
 
 State = Literal["refused", "broke off", "failed", "interrupted", "out of time", "done", "nothing to do"]
-_MOST_FAILURES, _MOST_DAYS = 5, 20
+_MOST_FAILURES, _MOST_DAYS = 5, 10
+_WORST_FIRST: tuple[State, ...] = ("broke off", "failed", "refused", "interrupted", "out of time", "done")
 _AGAIN = "the same command again goes on where it was; what is made stays made"
 
 
@@ -87,7 +88,7 @@ class DayFacts:
                 return "nothing to do"
             case state, RunEnded(done=done, failed=failed, seconds=seconds, bytes_written=size):
                 of = f" of {tasks}" if tasks > done else ""
-                text = f"{state.upper() if failed else state}: {done}{of} outputs made, {in_gb(size)} in {in_words(seconds)}"
+                text = f"{'FAILED' if state == 'failed' else state}: {done}{of} outputs made, {in_gb(size)} in {in_words(seconds)}"
                 return text + (f"; {failed} failed" if failed else "")
             case state, _:
                 return f"{state}: {tasks} outputs were to be made"
@@ -107,17 +108,13 @@ class Notice:
 def begun(days: Sequence[DayFacts], where: Where) -> Notice:
     """Say that the runs of days have begun, all of one command together; at least one has."""
     at_work = [day.started for day in days if day.started]
-    word = "begun" if where.life == 1 else "taken up again"
     tasks, size = sum(each.tasks for each in at_work), sum(each.bytes_to_write for each in at_work)
-    subject = f"{_titles([each.day for each in at_work])} {word}: {tasks} outputs, {in_gb(size)}"
-    lines = [
-        f"{each.day}: {each.tasks} outputs to make, {in_gb(each.bytes_to_write)} to write (run {each.run})"
-        for each in at_work[:_MOST_DAYS]
-    ]
+    who = at_work[0].day if len(at_work) == 1 else f"{len(at_work)} days"
+    subject = f"{who} {'begun' if where.life == 1 else 'taken up again'}: {tasks} outputs to make, {in_gb(size)}"
+    lines = [f"{each.day}: {each.tasks} outputs to make, {in_gb(each.bytes_to_write)}" for each in at_work]
+    lines = lines[:_MOST_DAYS] if len(lines) > 1 else []
     lines += [f"{day.title}: {day.summary}" for day in days if day.refused]
-    lines += [f"on {where.place}" + (f", life {where.life} of it" if where.life > 1 else "")] if where.place else []
-    lines += [f"look: {each}" for each in where.look]
-    return Notice(_run_of(days), "begun", subject, "\n".join(lines))
+    return Notice(_run_of(days), "begun", subject, "\n".join([*lines, *_of(where)]))
 
 
 def ended(days: Sequence[DayFacts], where: Where, broke: str = "") -> Notice | None:
@@ -125,47 +122,50 @@ def ended(days: Sequence[DayFacts], where: Where, broke: str = "") -> Notice | N
     told = [day for day in days if day.state != "nothing to do"]
     if not told and not broke:
         return None
-    if len(told) == 1:
-        subject = f"{told[0].title} {told[0].summary}"
-    elif told:
-        counts = Counter(day.state for day in told)
-        order: Sequence[State] = ("broke off", "failed", "refused", "interrupted", "out of time", "done")
-        subject = f"{len(told)} days: " + ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
-    else:
-        subject = f"could not begin: {_line(broke)}"
-    lines = [f"{day.title}: {day.summary}" for day in days[:_MOST_DAYS]]
+    lines = [f"{day.title}: {day.summary}" for day in days[:_MOST_DAYS]] if len(days) > 1 else []
     lines += [f"and {len(days) - _MOST_DAYS} more days"] if len(days) > _MOST_DAYS else []
     lines += [broke] if broke else []
     for day in days:
         lines += _failures(day)
-    lines += [f"on {where.place}"] if where.place else []
-    lines += [
-        f"log: {day.started.folder}/events.jsonl" for day in days[:_MOST_DAYS] if day.started and day.started.folder
-    ]
+    folders = [day.started.folder for day in days if day.started]
+    lines += [f"log: {folder}/events.jsonl" for folder in folders[:_MOST_DAYS] if folder]
     lines += [f"the jobs' output: {where.logs}"] if where.logs else []
-    lines += [f"look: {each}" for each in where.look]
+    lines += _of(where)
     lines += [f"next: {text}" for text in dict.fromkeys(_next(told, where, broke=broke))]
-    return Notice(_run_of(days), "ended", subject, "\n".join(lines))
+    return Notice(_run_of(days), "ended", _subject(told, broke), "\n".join(lines))
+
+
+def _subject(told: Sequence[DayFacts], broke: str) -> str:
+    if not told:
+        return f"could not begin: {_line(broke)}"
+    if len(told) == 1:
+        return f"{told[0].title} {told[0].summary}"
+    counts = Counter(day.state for day in told)
+    return f"{len(told)} days: " + ", ".join(f"{counts[state]} {state}" for state in _WORST_FIRST if counts[state])
+
+
+def _of(where: Where) -> list[str]:
+    life = f" (begun {where.life} times)" if where.life > 1 else ""
+    return [*([f"on {where.place}{life}"] if where.place else []), *(f"look: {each}" for each in where.look)]
 
 
 def _failures(day: DayFacts) -> Iterator[str]:
     """Say what failed first; of failures with one cause (a lost recording fails hundreds of tasks) the first."""
-    causes = Counter((each.session, each.error) for each in day.failures)
-    if causes:
-        yield f"{day.title}: what failed first:"
-    shown = 0
-    for session, error in list(causes)[:_MOST_FAILURES]:
-        alike = causes[session, error]
-        first = next(each for each in day.failures if (each.session, each.error) == (session, error))
-        channel = f" channel {first.channel}" if first.channel else ""
-        yield f"  {session} {first.stage}{channel}: {error}"
-        yield from (f"    hint: {first.hint}" for _ in [0] if first.hint)
-        yield from (f"    log: {first.log}" for _ in [0] if first.log)
-        if alike > 1:
-            yield f"    and {alike - 1} more with the same error"
-        shown += alike
-    if len(day.failures) > shown:
-        yield f"  and {len(day.failures) - shown} more with other errors"
+    alike: dict[tuple[str, str], list[TaskFailed]] = {}
+    for each in day.failures:
+        alike.setdefault((each.session, each.error), []).append(each)
+    if alike:
+        yield f"{day.title}, what failed first:"
+    for first, *others in list(alike.values())[:_MOST_FAILURES]:
+        yield f"  {first.session} {first.stage}{f' channel {first.channel}' if first.channel else ''}: {first.error}"
+        if first.hint:
+            yield f"    hint: {first.hint}"
+        if first.log:
+            yield f"    log: {first.log}"
+        if others:
+            yield f"    and {len(others)} more with this error"
+    if rest := sum(map(len, list(alike.values())[_MOST_FAILURES:])):
+        yield f"  and {rest} more with other errors"
 
 
 def _next(told: Sequence[DayFacts], where: Where, *, broke: str) -> Iterator[str]:
@@ -176,15 +176,7 @@ def _next(told: Sequence[DayFacts], where: Where, *, broke: str) -> Iterator[str
     if states & {"interrupted", "broke off"} or broke:
         yield _AGAIN
     if "out of time" in states:
-        yield (
-            "nothing: the job is queued again and goes on; where Slurm does not do that, " + _AGAIN
-            if where.logs
-            else _AGAIN
-        )
-
-
-def _titles(days: Sequence[str]) -> str:
-    return days[0] if len(days) == 1 else f"{len(days)} days"
+        yield f"the job is queued again and goes on; where Slurm does not do that, {_AGAIN}" if where.logs else _AGAIN
 
 
 def _run_of(days: Sequence[DayFacts]) -> str:

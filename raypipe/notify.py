@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -149,10 +149,8 @@ class _Sender:
         if self._thread is None:
             return
         self._notices.put(None)
-        try:
+        with suppress(KeyboardInterrupt):  # whoever presses it again wants no waiting
             self._thread.join(max(0.0, until - time.monotonic()))
-        except KeyboardInterrupt:  # whoever presses it again wants no waiting
-            pass
         if self._thread.is_alive():
             self._is_given_up, self.is_well = True, False
             self.complain(f"{named(self.channel)}: it takes too long")

@@ -1,10 +1,14 @@
-"""A small simulated day that every test may read, and a copy that a test may change."""
+"""A small simulated day that every test may read, a copy that a test may change, and a URL that takes messages."""
 
+import json
 import os
 import shutil
 import struct
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -89,3 +93,42 @@ def paused() -> Callable[[Path], int]:
         return 45_000
 
     return pause
+
+
+@dataclass
+class Received:
+    """A URL on loopback, and what was posted to it."""
+
+    url: str
+    posts: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    let_go: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def received() -> Iterator[Received]:
+    """A server that takes what is posted; below /bad it answers 500, below /moved 307, and below /hang not in time."""
+    at = Received("")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            at.posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            at.paths.append(self.path)
+            if self.path.startswith("/hang"):
+                at.let_go.wait(60)
+            self.send_response({"/bad": 500, "/mov": 307}.get(self.path[:4], 200))
+            self.send_header("Location", f"{at.url}/elsewhere")
+            with suppress(BrokenPipeError):  # whoever asked is gone
+                self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        at.url = f"http://127.0.0.1:{server.server_port}"
+        yield at
+        at.let_go.set()
+        server.shutdown()
+        thread.join()

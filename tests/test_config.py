@@ -51,6 +51,30 @@ def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path, text: str, names
     assert str(path) in error.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "kind"),
+    [
+        (
+            "[notify]\nchannels = ['https://hooks.slack.com/services/T0/B0/hunter22']",
+            "notify.channels",
+            "a URL that is",
+        ),
+        ("[slurm]\nsetup = ['cd', 'export AWS_SECRET_ACCESS_KEY=hunter22']", "slurm.setup", "a password, key or token"),
+        ("[cluster]\nkey = '-----BEGIN RSA PRIVATE KEY----- hunter22'", "cluster.key", "a private key"),
+        ("[run]\nprogress = 'password=hunter22'", "run.progress", "a password, key or token"),
+        ("unknown = 'password=hunter22'", "unknown", "a password, key or token"),
+    ],
+)
+def test_a_secret_is_refused_and_not_repeated(tmp_path: Path, text: str, key: str, kind: str) -> None:
+    path = tmp_path / "raypipe.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as error:
+        load_config(path)
+    assert f"{path}: {key} seems to hold {kind}" in error.value.message
+    assert "ssm:/name or file:/path" in error.value.hint
+    assert "hunter22" not in str(error.value)
+
+
 def test_settings_are_read_as_utf8_whatever_the_locale(tmp_path: Path) -> None:
     path = tmp_path / "raypipe.toml"
     path.write_text("# für die µV\n[rpllfp]\nResampleRate = 500\n", encoding="utf-8")

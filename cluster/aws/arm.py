@@ -53,8 +53,9 @@ class Arms:
 
     @property
     def told(self) -> tuple[str, ...]:
-        """The channels that a function can use: it has neither this machine's programs nor its files."""
-        return tuple(channel for channel in self.channels if kind_of(channel) in ("topic", "url", "parameter"))
+        """The channels that a function can use, which has neither this machine's programs nor its files; our own topic too."""
+        given = tuple(channel for channel in self.channels if kind_of(channel) in ("topic", "url", "parameter"))
+        return given if self.topic in given else (*given, self.topic)
 
     @property
     def untold(self) -> tuple[str, ...]:
@@ -65,7 +66,7 @@ class Arms:
     def topic(self) -> str:
         """The ARN of the topic that alarms go to."""
         topics = (channel for channel in self.channels if kind_of(channel) == "topic")
-        return next(topics, self.own_topic)
+        return str(next(topics, self.own_topic))
 
     @property
     def own_topic(self) -> str:
@@ -74,7 +75,7 @@ class Arms:
 
     def policy(self, name: Any) -> dict[str, Any]:
         """Return one of the policies, filled in; see `cluster.aws.rights`."""
-        return policy(name, self.place, config=self.config, snapshots=self.snapshots, channels=self.channels)
+        return policy(name, self.place, config=self.config, snapshots=self.snapshots, channels=self.told)
 
     def parts(self) -> list[Part]:
         """Return what is to be there, in the order in which one needs the other."""
@@ -103,7 +104,7 @@ class Arms:
             ),
             Alarm(
                 place.arn("cloudwatch", f"alarm:{place.name}-lifetime"),
-                f"alarm {place.name}-lifetime: the head node {self.head} runs for {self.hours} hours",
+                f"alarm {place.name}-lifetime: the head node ({self.head or 'whichever'}) runs for {self.hours} hours",
                 self._alarm("AWS/EC2", "StatusCheckFailed", "SampleCount", "InstanceId", self.head, hours=self.hours)
                 | {"AlarmDescription": f"Cluster {place.cluster} runs for {self.hours} hours, and is paid for."},
             ),

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, WaiterError
 from cluster.aws.calls import calling, code_of
 from cluster.errors import AwsUnavailable
 
-_NOT_THERE = ("ResourceNotFoundException", "NoSuchEntity", "NotFound", "NotFoundException")
+_NOT_THERE = ("ResourceNotFoundException", "ResourceNotFound", "NoSuchEntity", "NotFound")
 _UNKNOWN_ROLE = "cannot be assumed by Lambda"
 _ROLE_SECONDS = 60.0
 """How long Lambda may take to know a new role."""
@@ -182,15 +182,16 @@ class LogGroup:
 
     def tags(self, account: Account) -> Tags | None:
         """Return its tags."""
-        found = account.find("logs", "ListTagsForResource", resourceArn=self.arn)
-        return None if found is None else dict(found["tags"])
+        if self._found(account) is None:
+            return None
+        return dict(account.do("logs", "ListTagsForResource", resourceArn=self.arn)["tags"])
 
     def make(self, account: Account, tags: Tags) -> bool:
         """Make it; its lines do not stay for ever."""
-        if self.tags(account) is None:
+        found = self._found(account)
+        if found is None:
             account.do("logs", "CreateLogGroup", logGroupName=self._name, tags=dict(tags))
-        groups = account.do("logs", "DescribeLogGroups", logGroupNamePrefix=self._name)["logGroups"]
-        if any(one["logGroupName"] == self._name and one.get("retentionInDays") == self.days for one in groups):
+        elif found.get("retentionInDays") == self.days:
             return False
         account.do("logs", "PutRetentionPolicy", logGroupName=self._name, retentionInDays=self.days)
         return True
@@ -198,6 +199,10 @@ class LogGroup:
     def remove(self, account: Account) -> None:
         """Remove it with its lines."""
         account.find("logs", "DeleteLogGroup", logGroupName=self._name)
+
+    def _found(self, account: Account) -> Mapping[str, Any] | None:
+        groups = account.do("logs", "DescribeLogGroups", logGroupNamePrefix=self._name)["logGroups"]
+        return next((one for one in groups if one["logGroupName"] == self._name), None)
 
 
 @dataclass(frozen=True)

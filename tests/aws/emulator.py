@@ -302,8 +302,9 @@ def patch(world: World) -> None:
         if item is not None and item.attrs["Id"].value == "COMPUTE_FLEET":
             data = item.attrs["Data"].value
             status = data["status"].value
-            if status in _FLEET[:-1] and world.seen(f"{id(item)} {status}", world.plan.fleet_looks):
-                data["status"].value = _FLEET[_FLEET.index(status) + 1]
+            while status in _FLEET[:-1] and world.seen(f"{id(item)} {status}", world.plan.fleet_looks):
+                status = _FLEET[_FLEET.index(status) + 1]
+                data["status"].value = status
                 data["lastStatusUpdatedTime"].value = str(datetime.now(UTC))
         return item
 

@@ -18,7 +18,7 @@ def call(action, **content):
         headers={
             "X-Amz-Target": f"DynamoDB_20120810.{action}",
             "Content-Type": "application/x-amz-json-1.0",
-            "Authorization": f"AWS4-HMAC-SHA256 Credential=x/20260101/{option('--region')}/dynamodb/aws4_request",
+            "Authorization": f"AWS4-HMAC-SHA256 Credential={os.environ['AWS_ACCESS_KEY_ID']}/20260101/{option('--region')}/dynamodb/aws4_request",
         },
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -35,7 +35,14 @@ def main():
         fleet = call("GetItem", TableName=table, Key=key, ConsistentRead=True)["Item"]["Data"]["M"]
         if sys.argv[1] == "update-compute-fleet" and fleet["status"]["S"] == "RUNNING":
             fleet = {"status": {"S": option("--status")}, "lastStatusUpdatedTime": {"S": str(datetime.now(UTC))}}
-            call("PutItem", TableName=table, Item=key | {"Data": {"M": fleet}})
+            call(
+                "UpdateItem",
+                TableName=table,
+                Key=key,
+                UpdateExpression="set #dt=:d",
+                ExpressionAttributeNames={"#dt": "Data"},
+                ExpressionAttributeValues={":d": {"M": fleet}},
+            )
     except (urllib.error.HTTPError, KeyError) as error:
         message = error.read().decode() if isinstance(error, urllib.error.HTTPError) else str(error)
         print(json.dumps({"message": message}))  # noqa: T201

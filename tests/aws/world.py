@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from cluster.aws.act import Tools
+from cluster.aws.arm import Arms
 from cluster.aws.calls import Aws
+from cluster.aws.rights import Place
 from cluster.aws.settings import CREATED, MANAGED, OUTCOME, RUN, SET, STACK, FinalizeSettings
 from tests.aws.emulator import Plan
 
@@ -153,9 +155,12 @@ class Cluster:
         """Return the stack's status."""
         return self.aws.cloudformation.describe_stacks(StackName=self.stack)["Stacks"][0]["StackStatus"]
 
-    def named(self) -> str:
-        """Return the snapshot that the configuration names; every other byte is what it was."""
+    def named(self, address: str = "") -> str:
+        """Return the snapshot that the configuration (or that in the bucket) names; every other byte is what it was."""
         text = self.config.read_bytes()
+        if address:
+            bucket, _, key = address.removeprefix("s3://").partition("/")
+            text = self.aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         start, end = self.text.split(self.old[-1].encode())
         assert text.startswith(start) and text.endswith(end)
         return text[len(start) : len(text) - len(end)].decode()
@@ -227,3 +232,19 @@ def make_snapshot(aws: Aws, volume: str, tags: dict[str, str]) -> str:
     written = [{"Key": key, "Value": value} for key, value in tags.items()]
     specification = [{"ResourceType": "snapshot", "Tags": written}]
     return aws.ec2.create_snapshot(VolumeId=volume, TagSpecifications=specification)["SnapshotId"]
+
+
+_BUCKET = "lab"
+
+
+def in_bucket(cluster: Cluster) -> str:
+    """Put the cluster's configuration where a function reaches it, and return its address."""
+    cluster.aws.s3.create_bucket(Bucket=_BUCKET, CreateBucketConfiguration={"LocationConstraint": cluster.aws.region})
+    cluster.aws.s3.put_object(Bucket=_BUCKET, Key=f"raypipe/{cluster.name}.yaml", Body=cluster.text)
+    return f"s3://{_BUCKET}/raypipe/{cluster.name}.yaml"
+
+
+def arms_of(cluster: Cluster, **others: Any) -> Arms:
+    """Return what is wanted of an armed cluster whose configuration is in the bucket."""
+    given: dict[str, Any] = {"config": f"{_BUCKET}/raypipe/*.yaml", "head": cluster.head}
+    return Arms(Place.of_stack(cluster.stack), **(given | others))

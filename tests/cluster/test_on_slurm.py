@@ -186,3 +186,17 @@ def seen_head(result: dict[str, Any]) -> str:
     (nodes,) = [job["nodes"] for job in result["jobs"] if job["id"] == str(result["ids"][0])]
     before, bracket, numbers = str(nodes).partition("[")
     return before + (numbers.split("-")[0].split(",")[0] if bracket else "")
+
+
+def test_neither_a_job_nor_slurm_keeps_the_submitters_credentials(ray_slurm: SlurmCluster, tmp_path: Path) -> None:
+    job = f"#!/bin/sh\n#SBATCH --output=/dev/null\nenv > {tmp_path}/env\n"
+    program = f"from cluster import slurm; print(slurm.submit({job!r}))"
+    given = {"PYTHONPATH": str(ROOT), "AWS_REGION": "ap-southeast-1", "AWS_SECRET_ACCESS_KEY": "hunter22-of-the-tests"}
+    number = int(ray_slurm.run_on(HEAD, [sys.executable, "-c", program], environment=given).stdout)
+    ray_slurm.wait_job(number, "COMPLETED", seconds=60)
+    seen = (tmp_path / "env").read_text().splitlines()
+    assert "AWS_REGION=ap-southeast-1" in seen
+    assert not [line for line in seen if "hunter22" in line]
+    kept = [path for path in (ray_slurm.layout.directory / "state").rglob("*") if path.is_file()]
+    assert any(b"AWS_REGION" in path.read_bytes() for path in kept), "Slurm keeps what sbatch saw"
+    assert not any(b"hunter22" in path.read_bytes() for path in kept)

@@ -280,3 +280,13 @@ def _wheel(path: Path, number: str) -> None:
         for name, text in contents.items():
             wheel.writestr(name, text)
         wheel.writestr(f"{meta}/RECORD", "".join(f"{name},,\n" for name in contents) + f"{meta}/RECORD,,\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["# the lab's key: AKIAIOSFODNN7EXAMPLE", "  Password: hunter22long", "Hook: https://me:hunter22long@ntfy.example"],
+)
+def test_a_secret_in_the_file_is_refused_and_not_repeated(line: str) -> None:
+    with pytest.raises(SettingsError, match=r"it: line \d+ seems to hold ") as error:
+        read_config(f"{TEXT}{line}\n", "it")
+    assert line.rpartition(" ")[2] not in str(error.value)

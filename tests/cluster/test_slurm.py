@@ -1,5 +1,6 @@
 """What Slurm's commands print, read into values (recorded from Slurm 22.05), and what is said when they refuse."""
 
+import json
 import os
 import sys
 from math import inf
@@ -116,6 +117,30 @@ def test_a_job_within_a_job_inherits_nothing_but_where_slurm_is() -> None:
     }
     kept = {"SLURM_CONF": "/etc/slurm.conf", "PATH": "/bin", "MYSLURM_X": "1"}
     assert slurm.outside_job(environment | kept) == kept | {"LC_ALL": "C"}
+
+
+def test_what_sbatch_gives_to_jobs_holds_no_credentials(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "AWS_SECRET_ACCESS_KEY": "hunter22",
+        "AWS_SESSION_TOKEN": "hunter22",
+        "GH_TOKEN": "hunter22",
+        "SSHPASS": "hunter22",
+    }
+    kept = {
+        "AWS_REGION": "ap-southeast-1",
+        "AWS_PROFILE": "lab",
+        "HTTPS_PROXY": "http://proxy:3128",
+        "MODULEPATH": "/m",
+    }
+    for name, value in (given | kept).items():
+        monkeypatch.setenv(name, value)
+    seen = programs / "seen"
+    put(programs, "sbatch", f"import json; json.dump(dict(os.environ), open({str(seen)!r}, 'w')); print(1)")
+    assert slurm.submit("text") == 1
+    environment = json.loads(seen.read_text())
+    assert "hunter22" not in environment.values()
+    assert kept.items() <= environment.items()
+    assert environment["PATH"] == str(programs)
 
 
 @pytest.mark.parametrize(

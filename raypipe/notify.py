@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -57,8 +57,7 @@ class Notifier:
                 self._send(notice)
             is_hurried = bool(broke) or any(day.state in ("interrupted", "out of time") for day in days)
             until = time.monotonic() + (_SHORT_SECONDS if is_hurried else _PATIENCE_SECONDS)
-            for sender in self._senders:
-                sender.finish(until)
+            _finish(self._senders, until)
 
     def __call__(self, event: Event) -> None:
         """Take note of what matters; as the work begins, tell so."""
@@ -116,8 +115,7 @@ def try_channels(channels: Sequence[str], text: str, *, region: str = "") -> tup
     until = time.monotonic() + _PATIENCE_SECONDS
     for sender in senders:
         sender.send(notice)
-    for sender in senders:
-        sender.finish(until)
+    _finish(senders, until)
     return [named(sender.channel) for sender in senders if sender.is_well], troubles
 
 
@@ -150,8 +148,7 @@ class _Sender:
         if self._thread is None:
             return
         self._notices.put(None)
-        with suppress(KeyboardInterrupt):  # whoever presses it again wants no waiting
-            self._thread.join(max(0.0, until - time.monotonic()))
+        self._thread.join(max(0.0, until - time.monotonic()))
         if self._thread.is_alive():
             self._is_given_up, self.is_well = True, False
             self.complain(f"{named(self.channel)}: it takes too long")
@@ -171,6 +168,15 @@ class _Sender:
                 self.is_well = False
                 if not self._is_given_up:
                     self.complain(trouble)
+
+
+def _finish(senders: Sequence[_Sender], until: float) -> None:
+    try:
+        for sender in senders:
+            sender.finish(until)
+    except KeyboardInterrupt:  # whoever presses it again wants no waiting
+        for sender in senders:
+            sender.finish(0.0)
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from raypipe.events import Event, Phase, RunEnded, RunRefused, RunStarted, TaskF
 from raypipe.notice import DayFacts, Where, begun, ended
 from raypipe.notify import Notifier
 from tests.conftest import Received
-from tests.test_cli import call
 from tests.slurm.harness import wait_until
+from tests.test_cli import call
 from tests.test_faults import events_of, running
 
 FIRST, SECOND = "picasso/20181105", "picasso/20181106"

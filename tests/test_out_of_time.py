@@ -9,7 +9,7 @@ import raypipe
 from raypipe.config import Config, Resources
 from raypipe.deadline import Life
 from raypipe.errors import TooLittleTime
-from raypipe.events import Event, PassStarted, TaskDone, WorkStarted
+from raypipe.events import Event, PassStarted, RunEnded, TaskDone, WorkStarted
 from raypipe.run import Report, ThisMachine
 from tests.compare import RIPPLE, datasets, leftovers
 from tests.conftest import Processed
@@ -77,6 +77,9 @@ def test_what_is_late_is_left_for_the_next_life(simulated: Path, processed: Proc
 
     report, events = run_in(Slow(), simulated, tmp_path)
     assert report.exit_code == 75
+    assert [(event.outcome, event.out_of_time) for event in events if isinstance(event, RunEnded)] == [
+        ("interrupted", True)
+    ]
     assert report.failures == []
     assert not any(isinstance(event, PassStarted) for event in events)
     first = {event.output for event in events if isinstance(event, TaskDone)}

@@ -180,7 +180,7 @@ def test_runs_tell_all_channels_once_how_they_begin_and_end(
 ) -> None:
     """One day fails, one is refused, one is done; one channel is not there."""
     (marker,) = (day / "session01").glob("*.nev")
-    marker.write_bytes(marker.read_bytes()[:5000])
+    marker.write_bytes(marker.read_bytes()[:1000])
     topic = aws.sns.create_topic(Name="runs")["TopicArn"]
     boto3.client("ssm").put_parameter(
         Name="/raypipe/run", Value=f"{received.url}/{SECRET}", Type="SecureString", Overwrite=True
@@ -208,16 +208,15 @@ def test_runs_tell_all_channels_once_how_they_begin_and_end(
         f"{tmp_path}/nowhere: refused: no folder {tmp_path}/nowhere", f"on {socket.gethostname()}", *look,
     ]  # fmt: skip
     lines = ended.splitlines()
-    assert lines[0].startswith(f"picasso/{day.name}: FAILED: 1 of 2 outputs made, ")
-    assert lines[0].endswith("; 1 failed")
-    assert lines[1].startswith(f"picasso/{another.name}: done: 2 outputs made, ")
-    assert lines[2] == begun.splitlines()[2]
+    assert lines[0] == begun.splitlines()[2]
+    assert lines[1].startswith(f"picasso/{day.name}: FAILED: 1 of 2 outputs made, ")
+    assert lines[1].endswith("; 1 failed")
+    assert lines[2].startswith(f"picasso/{another.name}: done: 2 outputs made, ")
     assert lines[3] == f"picasso/{day.name}, what failed first:"
     assert lines[4].startswith("  session01 rplparallel: ")
-    assert lines[5].startswith("    hint: ")
-    assert lines[6] == f"    log: {runs[0]}/session01-rplparallel.log"
-    assert lines[7:13] == [*(f"log: {run}/events.jsonl" for run in runs), f"on {socket.gethostname()}", *look]
-    assert [line.partition(" ")[0] for line in lines[13:]] == ["next:", "next:"]
+    assert lines[5] == f"    log: {runs[0]}/session01-rplparallel.log"
+    assert lines[6:12] == [*(f"log: {run}/events.jsonl" for run in runs), f"on {socket.gethostname()}", *look]
+    assert [line.partition(" ")[0] for line in lines[12:]] == ["next:", "next:"]
     assert (runs[0] / "session01-rplparallel.log").is_file()
 
     assert [(post["event"], post["run"]) for post in received.posts] == [("begun", last), ("ended", last)]

@@ -81,6 +81,9 @@ class Volume:
     intent: Intent | None = None
     told: frozenset[str] = frozenset()
     """The events of this run that were told before there was a snapshot."""
+    kind: str = "gp3"
+    iops: int = 3000
+    mb_per_s: int = 125
 
 
 @dataclass(frozen=True)

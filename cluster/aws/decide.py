@@ -161,13 +161,11 @@ def _stack(state: State, settings: FinalizeSettings) -> Stack | Stop:
 def _volume(state: State, settings: FinalizeSettings) -> Volume | Stop:
     """Return the one volume that is meant; what the configuration says of the mount tells it from others."""
     at = [entry for entry in state.config if entry.mount == settings.mount]
-    if len(at) != 1 or not at[0].snapshot:
+    if len(at) != 1 or at[0].fixed:
         return Stop(
             "refused",
-            f"the configuration has {len(at) or 'no'} volumes at {settings.mount}"
-            if len(at) != 1
-            else f"the volume at {settings.mount} has no SnapshotId in the configuration",
-            f"{settings.config} must have one entry of SharedStorage with this MountDir and a SnapshotId",
+            at[0].fixed if len(at) == 1 else f"the configuration has {len(at) or 'no'} volumes at {settings.mount}",
+            f"{settings.config} must have one entry of SharedStorage with this MountDir, and EbsSettings with its Size",
         )
     candidates = [volume for volume in state.volumes if settings.volume in ("", volume.id)]
     if len(candidates) > 1:

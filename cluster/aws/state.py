@@ -114,6 +114,9 @@ class Named:
     mount: str
     name: str
     snapshot: str
+    """Nothing for a new volume."""
+    fixed: str = ""
+    """Why it cannot be pointed at another snapshot; nothing if it can."""
 
 
 @dataclass(frozen=True)

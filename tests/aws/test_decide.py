@@ -149,7 +149,9 @@ STOPS = {
     "no volume": (replace(START, volumes=()), "refused", "it has none"),
     "two volumes of one name": (replace(START, volumes=(*START.volumes, Volume("vol-2", "d", 1))), "refused", "vol-1, vol-2"),
     "no mount": (replace(START, config=()), "refused", "no volumes at /data"),
-    "no snapshot in the configuration": (replace(START, config=(Named("/data", "d", ""),)), "refused", "no SnapshotId"),
+    "a volume that cannot be made of another": (
+        replace(START, config=(Named("/data", "d", "", "written oddly"),)), "refused", "written oddly",
+    ),
     "a stuck fleet": (
         replace(AT_SNAPSHOT, now=9999.0, fleet=Fleet("STOPPING", 1000.0)), "late", "still STOPPING after 30 min",
     ),

@@ -34,7 +34,7 @@ def problems(config: Mapping[str, Any], table: InstanceTable, *, task_memory: in
     """
     found: list[str] = []
     region = str(config.get("Region", ""))
-    head_name = str(at(config, "HeadNode", "InstanceType") or "")
+    head_name = str(_at(config, "HeadNode", "InstanceType") or "")
     head = _known(head_name, region, table, "HeadNode", found)
     rooms: list[int] = []
     for where, resource in _compute_resources(config):
@@ -59,7 +59,7 @@ def problems(config: Mapping[str, Any], table: InstanceTable, *, task_memory: in
         found.append(
             f"the largest task asks for {task_memory // MB} MB, and the largest worker has {max(rooms) // MB} MB for tasks"
         )
-    if at(config, "Scheduling", "SlurmSettings", "EnableMemoryBasedScheduling") is not True:
+    if _at(config, "Scheduling", "SlurmSettings", "EnableMemoryBasedScheduling") is not True:
         found.append("Scheduling: EnableMemoryBasedScheduling is not true: Slurm would ignore the memory of jobs")
     return found + list(_volumes(config))
 
@@ -72,7 +72,7 @@ def room_for_tasks(instance: Instance, schedulable_mb: int | None = None) -> int
 
 
 def _compute_resources(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for queue in _list(at(config, "Scheduling", "SlurmQueues")):
+    for queue in _list(_at(config, "Scheduling", "SlurmQueues")):
         for resource in _list(queue.get("ComputeResources")):
             yield f"queue {queue.get('Name', '?')}, {resource.get('Name', '?')}", resource
 
@@ -115,8 +115,7 @@ def _volumes(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"SharedStorage {storage.get('MountDir', '?')}: its data would be deleted with the cluster: DeletionPolicy must be Snapshot or Retain"
 
 
-def at(config: Any, *keys: str) -> Any:
-    """Return what stands under nested keys, None where there is nothing."""
+def _at(config: Any, *keys: str) -> Any:
     for key in keys:
         config = config.get(key) if isinstance(config, Mapping) else None
     return config

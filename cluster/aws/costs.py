@@ -10,7 +10,6 @@ from cluster.aws.foresee import Step
 from cluster.aws.state import GONE, State, Volume
 from cluster.errors import SettingsError
 from cluster.instances import HOURS_OF_A_MONTH, InstanceTable
-from cluster.pcluster_check import at
 
 _HEAD_DISK_GB = 40
 """What ParallelCluster gives a head node whose configuration says nothing of its disk."""
@@ -113,14 +112,20 @@ def _source(table: InstanceTable, facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _head(facts: dict[str, Any]) -> str:
-    return str(at(facts, "HeadNode", "InstanceType") or "")
+    return str(_at(facts, "HeadNode", "InstanceType") or "")
 
 
 def _head_disk(facts: dict[str, Any]) -> int:
-    size = at(facts, "HeadNode", "LocalStorage", "RootVolume", "Size")
+    size = _at(facts, "HeadNode", "LocalStorage", "RootVolume", "Size")
     return size if isinstance(size, int) else _HEAD_DISK_GB
 
 
 def _facts(config: bytes) -> dict[str, Any]:
     facts = yaml.safe_load(config)
     return facts if isinstance(facts, dict) else {}
+
+
+def _at(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

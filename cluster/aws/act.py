@@ -1,20 +1,34 @@
 """Does one thing that was decided: one call of AWS each (two where it is also written down that it was done)."""
 
+import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from botocore.exceptions import ClientError
 
-from cluster.aws.actions import CreateSnapshot, DeleteCluster, DeleteSnapshot, Effect, Intend, Repoint, StopFleet, Tell
+from cluster.aws.actions import (
+    CreateSnapshot,
+    DeleteCluster,
+    DeleteSnapshot,
+    Effect,
+    HandOver,
+    Intend,
+    Repoint,
+    Settle,
+    StopFleet,
+    Tell,
+    Wake,
+)
 from cluster.aws.calls import Aws, calling, code_of
 from cluster.aws.config_store import Content, replace_config
-from cluster.aws.fleet import stop_fleet
+from cluster.aws.fleet import FleetTool
+from cluster.aws.fleet_table import FleetTable
 from cluster.aws.notify import tell
 from cluster.aws.repoint import repoint
-from cluster.aws.settings import CREATED, INTENT, OUTCOME, STACK, TOLD, FinalizeSettings
+from cluster.aws.settings import CREATED, INTENT, OUTCOME, REQUEST_TAGS, STACK, TOLD, FinalizeSettings
 from cluster.aws.state import State
 
 _NOT_THERE = "InvalidSnapshot.NotFound"
@@ -27,10 +41,20 @@ class Tools:
     """What effects are done with."""
 
     aws: Aws
-    pcluster: Sequence[str] = ("pcluster",)
-    """The command of ParallelCluster, in its own environment."""
+    pcluster: Sequence[str] | None = ("pcluster",)
+    """The command of ParallelCluster, in its own environment; None: its table is used without it."""
     channels: Sequence[str] = ()
     """Whom to tell; see `cluster.aws.notify`."""
+    function: str = ""
+    """The function that the end of a run can be handed over to."""
+    delete_role: str = ""
+    """The role (ARN) that CloudFormation deletes the stack with; without one, with the rights of whoever asks."""
+
+    def fleet_of(self, cluster: str) -> FleetTool | FleetTable:
+        """Return the way to the compute nodes of a cluster."""
+        if self.pcluster is None:
+            return FleetTable(self.aws.dynamodb, cluster)
+        return FleetTool(self.pcluster, cluster, self.aws.region)
 
 
 def act(action: Effect, tools: Tools, settings: FinalizeSettings, state: State, config: Content) -> str | None:
@@ -39,20 +63,27 @@ def act(action: Effect, tools: Tools, settings: FinalizeSettings, state: State, 
     match action:
         case Tell():
             _tell(action, tools, settings, state)
-        case StopFleet():
-            stop_fleet(tools.pcluster, settings.name, aws.region)
+        case StopFleet(status):
+            tools.fleet_of(settings.name).stop(status)
+        case HandOver(volume, stack, good, text):
+            _sync(settings)
+            tag(aws, volume, settings.as_request(stack, good, text, datetime.now(UTC).isoformat()))
+        case Wake(function):
+            with calling(f"lambda:Invoke {function}"):
+                aws.functions.invoke(FunctionName=function, InvocationType="Event", Payload=b"{}")
+        case Settle(volume):
+            _settle(aws, volume)
         case Intend(volume):
-            _tag(aws, volume, INTENT, f"{settings.run} {state.attempt} {state.now:.3f}")
+            tag(aws, volume, {INTENT: f"{settings.run} {state.attempt} {state.now:.3f}"})
         case CreateSnapshot():
             _create(action, aws, settings)
         case Repoint(snapshot):
-            text = repoint(config.text, settings.mount, snapshot)
-            replace_config(settings.config, aws.s3, config, text, mark=snapshot)
+            changed = repoint(config.text, settings.mount, snapshot)
+            replace_config(settings.config, aws.s3, config, changed, mark=snapshot)
         case DeleteSnapshot(snapshot):
             return None if _delete(aws, snapshot) else snapshot
         case DeleteCluster(stack):
-            with calling("cloudformation:DeleteStack"):
-                aws.cloudformation.delete_stack(StackName=stack, ClientRequestToken=f"raypipe-{settings.run}")
+            _delete_cluster(stack, tools, state)
     return None
 
 
@@ -68,7 +99,7 @@ def _tell(action: Tell, tools: Tools, settings: FinalizeSettings, state: State) 
     else:
         (before,) = (snapshot.told for snapshot in state.snapshots if snapshot.id == action.on)
         told = " ".join(sorted(before | {action.event}))
-    _tag(aws, action.on, TOLD, told)
+    tag(aws, action.on, {TOLD: told})
 
 
 def _create(action: CreateSnapshot, aws: Aws, settings: FinalizeSettings) -> None:
@@ -78,14 +109,12 @@ def _create(action: CreateSnapshot, aws: Aws, settings: FinalizeSettings) -> Non
         OUTCOME: "good" if action.good else "failed",
         CREATED: datetime.now(UTC).isoformat(),
     }
-    if os.path.ismount(settings.mount):
-        os.sync()  # what the head node still holds in memory is no part of a snapshot
-    written = [{"Key": key, "Value": value} for key, value in tags.items()]
+    _sync(settings)
     with calling("ec2:CreateSnapshot"):
         aws.ec2_once.create_snapshot(
             VolumeId=action.volume,
             Description=f"raypipe {settings.run} of {settings.name}",
-            TagSpecifications=[{"ResourceType": "snapshot", "Tags": written}],
+            TagSpecifications=[{"ResourceType": "snapshot", "Tags": _pairs(tags)}],
         )
 
 
@@ -102,6 +131,30 @@ def _delete(aws: Aws, snapshot: str) -> bool:
     return True
 
 
-def _tag(aws: Aws, resource: str, key: str, value: str) -> None:
+def _delete_cluster(stack: str, tools: Tools, state: State) -> None:
+    # One token for each time that it is asked for: a second call is harmless, and another try after a failure is none.
+    before = state.stack.deletion_asked if state.stack else None
+    token = hashlib.sha256(f"{stack} {before}".encode()).hexdigest()
+    role = {"RoleARN": tools.delete_role} if tools.delete_role else {}
+    with calling("cloudformation:DeleteStack"):
+        tools.aws.cloudformation.delete_stack(StackName=stack, ClientRequestToken=token, **role)
+
+
+def _settle(aws: Aws, volume: str) -> None:
+    with calling(f"ec2:DeleteTags {volume}"):
+        aws.ec2.delete_tags(Resources=[volume], Tags=[{"Key": key} for key in REQUEST_TAGS])
+
+
+def _sync(settings: FinalizeSettings) -> None:
+    if os.path.ismount(settings.mount):
+        os.sync()  # what this machine still holds in memory is no part of a snapshot
+
+
+def tag(aws: Aws, resource: str, tags: Mapping[str, str]) -> None:
+    """Write tags on a volume or a snapshot. Raises `AwsRefused`, `AwsUnavailable`."""
     with calling(f"ec2:CreateTags {resource}"):
-        aws.ec2.create_tags(Resources=[resource], Tags=[{"Key": key, "Value": value}])
+        aws.ec2.create_tags(Resources=[resource], Tags=_pairs(tags))
+
+
+def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -31,6 +31,33 @@ class Tell:
 class StopFleet:
     """Ask ParallelCluster to stop the compute nodes."""
 
+    status: str
+    """What they did when that was decided."""
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Write on the volume what is wanted, for a finalizer that runs elsewhere."""
+
+    volume: str
+    stack: str
+    good: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Wake:
+    """Have the function begin that the end was handed over to."""
+
+    function: str
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Take a request off the volume: nothing is left of it to be done."""
+
+    volume: str
+
 
 @dataclass(frozen=True)
 class Intend:
@@ -75,6 +102,8 @@ class Wait:
     """Nothing can be done now."""
 
     what: str
+    hours: bool = False
+    """Whether it takes hours, and AWS calls when it has come."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +123,8 @@ class Stop:
 
 
 Look = Verify | LookAtFleet
-Effect = Tell | StopFleet | Intend | CreateSnapshot | Repoint | DeleteSnapshot | DeleteCluster
+Effect = (
+    Tell | StopFleet | HandOver | Wake | Settle | Intend | CreateSnapshot | Repoint | DeleteSnapshot | DeleteCluster
+)
 End = Wait | Done | Stop
 Action = Look | Effect | End

@@ -36,6 +36,7 @@ class Aws:
     dynamodb: Any
     s3: Any
     sns: Any
+    functions: Any
 
     def topics_of(self, region: str) -> Any:
         """Return a client of SNS in a region, which a topic's ARN names."""
@@ -54,7 +55,8 @@ def connect(region: str | None = None, *, tries: int = 5) -> Aws:
     with calling("connect"):
         names = ("ec2", "cloudformation", "dynamodb", "s3", "sns")
         clients = {name: session.client(name, config=again) for name in names}
-        return Aws(session.region_name, ec2_once=session.client("ec2", config=once), **clients)
+        others = {"ec2_once": session.client("ec2", config=once), "functions": session.client("lambda", config=again)}
+        return Aws(session.region_name, **clients, **others)
 
 
 @contextmanager

@@ -13,32 +13,42 @@ from cluster.aws.actions import (
     DeleteCluster,
     DeleteSnapshot,
     Done,
+    HandOver,
     Intend,
     LookAtFleet,
     Repoint,
+    Settle,
     Stop,
     StopFleet,
     Tell,
     Verify,
     Wait,
+    Wake,
 )
+from cluster.aws.checks import FINE, stack_to_end, volume_to_keep, wrong_with
 from cluster.aws.keep import surplus
+from cluster.aws.leftovers import leftovers
 from cluster.aws.settings import FinalizeSettings
-from cluster.aws.state import GONE, Snapshot, Stack, State, Volume
+from cluster.aws.state import DELETING, FAILED, GONE, Fleet, Request, Snapshot, State, Volume
 
-_DELETING = "DELETE_IN_PROGRESS"
-_STOPPING = ("STOP_REQUESTED", "STOPPING")
-_FINE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+_SKEW = 60.0
+"""Seconds by which clocks on AWS may differ, and more than it takes nobody to start a fleet and stop it."""
 
 
 def next_action(state: State, settings: FinalizeSettings) -> Action:
     """Return the one thing that is to be done next, or that there is none."""
+    if (refused := _handing_over_refused(state, settings)) is not None:
+        return refused
     taken = state.of_run(settings.run)
-    return _with_snapshot(state, settings, taken) if taken else _without_snapshot(state, settings)
+    if not taken:
+        return _without_snapshot(state, settings)
+    if state.hands_to is not None:
+        return _woken(state)
+    return _with_snapshot(state, settings, taken)
 
 
 def _without_snapshot(state: State, settings: FinalizeSettings) -> Action:
-    stack, volume = _stack(state, settings), _volume(state, settings)
+    stack, volume = stack_to_end(state, settings), volume_to_keep(state, settings)
     if isinstance(stack, Stop):
         return stack
     if isinstance(volume, Stop):
@@ -49,76 +59,115 @@ def _without_snapshot(state: State, settings: FinalizeSettings) -> Action:
     told = state.told | volume.told
     if "ended" not in told:
         return Tell("ended", f"run {settings.run} {'done' if good else 'FAILED'}", text, volume.id)
-    policy = settings.on_failure
-    if not good and policy == "nothing":
-        return Done("the run failed: the cluster is left as it is")
+    if not good and settings.on_failure == "nothing":
+        return _settled(state, settings, Done("the run failed: the cluster is left as it is"))
+    if state.hands_to is not None:
+        is_asked = volume.request is not None and (volume.request.run, volume.request.good) == (settings.run, good)
+        return _woken(state) if is_asked else HandOver(volume.id, stack.id, good, text)
     if state.fleet is None:
         return LookAtFleet()
-    if (waits := _stop_fleet(state, settings)) is not None:
+    if state.asked is not None and state.fleet.started_after(state.asked):
+        return _started_again(state, settings, volume, good)
+    if (waits := _stop_fleet(state.fleet, state, settings)) is not None:
         return waits
-    if not good and policy == "stop-fleet":
-        return Done("the run failed: the compute nodes are stopped, the head node is kept")
+    if not good and settings.on_failure == "stop-fleet":
+        stopped = "the run failed: the compute nodes are stopped, the head node is kept"
+        return _settled(state, settings, Done(stopped))
     failed = state.failed_of(settings.run)
     if len(failed) >= settings.attempts:
         return _unproven(
+            state,
+            settings,
             told,
             volume.id,
             f"{len(failed)} snapshots of run {settings.run} ended in an error: {failed[-1].message or failed[-1].id}",
             "look at the volume and at the snapshots' messages, delete the failed ones and finalize again",
         )
+    return _make_snapshot(state, settings, volume, CreateSnapshot(volume.id, stack.id, good))
+
+
+def _make_snapshot(state: State, settings: FinalizeSettings, volume: Volume, create: CreateSnapshot) -> Action:
     intent = volume.intent
-    if intent is not None and intent.run == settings.run and intent.attempt != state.attempt:
-        # Somebody was about to make one and may have; EC2 takes a while to list it.
-        if state.now < intent.time + settings.settle_seconds:
-            return Wait("a snapshot that another finalizer may have made")
-        return Intend(volume.id)
     if intent is None or intent.run != settings.run:
         return Intend(volume.id)
-    return CreateSnapshot(volume.id, stack.id, good)
+    if intent.attempt == state.attempt:
+        return create
+    # Somebody was about to make one and may have; EC2 takes a while to list it.
+    if state.now < intent.time + settings.settle_seconds:
+        return Wait("a snapshot that another finalizer may have made")
+    return Intend(volume.id)
 
 
 def _with_snapshot(state: State, settings: FinalizeSettings, taken: list[Snapshot]) -> Action:
     snapshot = taken[0]
     told = state.told | snapshot.told
+    for volume in state.volumes:
+        if volume.id == snapshot.volume and _is_in(volume.request, snapshot):
+            return Settle(volume.id)
     if snapshot.status != "completed":
         if state.now < snapshot.started + settings.snapshot_seconds:
-            return Wait(f"{snapshot.id}, which is {snapshot.status}")
+            return Wait(f"{snapshot.id}, which is {snapshot.status}", hours=True)
         return _unproven(
+            state,
+            settings,
             told,
             snapshot.id,
             f"{snapshot.id} is still {snapshot.status} after {settings.snapshot_seconds / 3600:.1f} h",
             "look at it in the EC2 console; finalize again when it is completed",
         )
-    if wrong := _wrong(state, snapshot):
-        return _unproven(told, snapshot.id, wrong, "look at the snapshot's tags and volume by hand")
+    if wrong := wrong_with(state, snapshot):
+        return _unproven(state, settings, told, snapshot.id, wrong, "look at the snapshot's tags and volume by hand")
     keeps_cluster = not snapshot.good and settings.on_failure != "teardown"
     if not (keeps_cluster or _named(state, settings, snapshot) or _superseded(state, settings, snapshot)):
         return Repoint(snapshot.id)
     for old, why in _surplus(state, settings, taken, rotates=not keeps_cluster and snapshot.good):
         if old.id not in state.undeletable:
             return DeleteSnapshot(old.id, why)
-    deletes = settings.delete_cluster and not keeps_cluster
+    return _end_cluster(state, settings, snapshot, told, deletes=settings.delete_cluster and not keeps_cluster)
+
+
+def _end_cluster(
+    state: State, settings: FinalizeSettings, snapshot: Snapshot, told: frozenset[str], *, deletes: bool
+) -> Action:
+    stands = state.stack is not None and state.stack.status in FINE
+    if deletes and stands and state.fleet is None:
+        return LookAtFleet()
+    used = deletes and stands and _used_since(state, snapshot)
     if "finalized" not in told:
-        text = f"{snapshot.id} holds the data of run {settings.run} ({snapshot.size_gib} GiB). " + (
-            "The configuration names it, and the cluster goes now." if deletes else "The cluster is kept."
-        )
+        if used:
+            what = "The configuration names it. The compute nodes were started again since, so the cluster is kept."
+        else:
+            what = "The configuration names it, and the cluster goes now." if deletes else "The cluster is kept."
+        text = f"{snapshot.id} holds the data of run {settings.run} ({snapshot.size_gib} GiB). {what}"
         return Tell("finalized", f"run {settings.run}: {snapshot.id} completed", text, snapshot.id)
     if not deletes:
         return Done(f"{snapshot.id} holds the data; the cluster is kept")
+    if used and state.asked is not None:
+        return Done(f"{snapshot.id} holds the data; the cluster is kept, since its compute nodes were started again")
+    if used:
+        return Stop(
+            "unproven",
+            f"the compute nodes of {settings.name} were started again after {snapshot.id} was made: "
+            "what they wrote since is not in it",
+            f"`raypipe cluster delete {settings.name}` deletes the cluster; the end of another run makes a snapshot",
+        )
     return _delete_cluster(state, settings, snapshot)
 
 
 def _delete_cluster(state: State, settings: FinalizeSettings, snapshot: Snapshot) -> Action:
     stack = state.stack
     if stack is None or stack.status == GONE:
+        for other in leftovers(state, snapshot):
+            if other.id not in state.undeletable:
+                return DeleteSnapshot(other.id, f"CloudFormation's own of {other.volume}, as {snapshot.id}")
         return Done(f"{snapshot.id} holds the data; the cluster is gone")
-    if stack.status == "DELETE_FAILED":
+    if stack.status == FAILED and (state.deleted or state.asked is not None):
         return Stop(
             "failed",
             f"the deletion of cluster {settings.name} failed: {stack.reason or 'CloudFormation gives no reason'}",
-            f"the data are safe in {snapshot.id}; `pcluster delete-cluster -n {settings.name}` after mending the cause",
+            f"the data are safe in {snapshot.id}; mend the cause, then finalize again by hand",
         )
-    if stack.status != _DELETING:
+    if stack.status != DELETING:
         return DeleteCluster(stack.id)
     if stack.deletion_asked is not None and state.now > stack.deletion_asked + settings.delete_seconds:
         return Stop(
@@ -129,55 +178,28 @@ def _delete_cluster(state: State, settings: FinalizeSettings, snapshot: Snapshot
     return Wait(f"the deletion of cluster {settings.name}")
 
 
-def _stack(state: State, settings: FinalizeSettings) -> Stack | Stop:
-    stack = state.stack
-    if stack is None:
+def _handing_over_refused(state: State, settings: FinalizeSettings) -> Stop | None:
+    if state.hands_to is None:
+        return None
+    by_hand = "or `raypipe finalize` on the head node"
+    if not settings.in_bucket:
         return Stop(
             "refused",
-            f"there is no cluster '{settings.cluster}', and no snapshot of run {settings.run}",
-            "`pcluster list-clusters` lists them; give its name, or its stack's id",
+            f"the end of run {settings.run} cannot be handed over: the configuration {settings.config} is a file here",
+            f"put it where the function reaches it (s3://bucket/key), {by_hand}",
         )
-    if stack.status in (GONE, _DELETING, "DELETE_FAILED"):
-        return Stop(
-            "unproven",
-            f"the stack of cluster {settings.name} is {stack.status}, and there is no snapshot of run {settings.run}",
-            "if its volume is still there, or the stack's own snapshot of it, keep that by hand",
-        )
-    if not stack.of_parallelcluster:
+    if not state.hands_to:
         return Stop(
             "refused",
-            f"the stack '{settings.name}' was not made by ParallelCluster",
-            "give the name of a cluster; `pcluster list-clusters` lists them",
+            f"the end of run {settings.run} cannot be handed over: there is no function for cluster {settings.name}",
+            f"`raypipe cluster arm {settings.name}` makes it, {by_hand}",
         )
-    if stack.status not in _FINE:
-        return Stop(
-            "refused",
-            f"the stack of cluster {settings.name} is {stack.status}",
-            "wait until it is complete, or mend it, then finalize again",
-        )
-    return stack
+    return None
 
 
-def _volume(state: State, settings: FinalizeSettings) -> Volume | Stop:
-    """Return the one volume that is meant; what the configuration says of the mount tells it from others."""
-    at = [entry for entry in state.config if entry.mount == settings.mount]
-    if len(at) != 1 or at[0].fixed:
-        return Stop(
-            "refused",
-            at[0].fixed if len(at) == 1 else f"the configuration has {len(at) or 'no'} volumes at {settings.mount}",
-            f"{settings.config} must have one entry of SharedStorage with this MountDir, and EbsSettings with its Size",
-        )
-    candidates = [volume for volume in state.volumes if settings.volume in ("", volume.id)]
-    if len(candidates) > 1:
-        candidates = [volume for volume in candidates if volume.name == at[0].name]
-    if len(candidates) != 1:
-        listed = ", ".join(volume.id for volume in state.volumes) or "none"
-        return Stop(
-            "refused",
-            f"which volume of cluster {settings.name} is at {settings.mount} cannot be told; it has {listed}",
-            "give the volume's id",
-        )
-    return candidates[0]
+def _woken(state: State) -> Action:
+    assert state.hands_to
+    return Done(f"handed over to {state.hands_to}") if state.woken else Wake(state.hands_to)
 
 
 def _judged(state: State) -> tuple[bool, str]:
@@ -186,13 +208,11 @@ def _judged(state: State) -> tuple[bool, str]:
     return False, "\n".join([state.outcome.text, "The outputs do not hold:", *state.complaints])
 
 
-def _stop_fleet(state: State, settings: FinalizeSettings) -> Action | None:
-    assert state.fleet is not None
-    fleet = state.fleet
+def _stop_fleet(fleet: Fleet, state: State, settings: FinalizeSettings) -> Action | None:
     if fleet.status == "STOPPED":
         return None
-    if fleet.status not in _STOPPING:
-        return StopFleet()
+    if not fleet.stopping:
+        return StopFleet(fleet.status)
     if fleet.since is not None and state.now > fleet.since + settings.fleet_seconds:
         return Stop(
             "late",
@@ -202,20 +222,35 @@ def _stop_fleet(state: State, settings: FinalizeSettings) -> Action | None:
     return Wait("the compute nodes to stop")
 
 
-def _wrong(state: State, snapshot: Snapshot) -> str:
-    """Say why a completed snapshot is not the one that is needed; nothing if it is."""
-    if not snapshot.stack:
-        return f"{snapshot.id} does not say which cluster it is of"
-    if state.stack is not None and state.stack.id != snapshot.stack:
-        return f"{snapshot.id} is of another cluster ({snapshot.stack})"
-    # A stack that is being deleted loses its volumes one by one.
-    stands = state.stack is not None and state.stack.status in _FINE
-    here = {volume.id: volume for volume in state.volumes} if stands else {}
-    if here and snapshot.volume not in here:
-        return f"{snapshot.id} is of {snapshot.volume}, which is no volume of the cluster"
-    if here and snapshot.size_gib != here[snapshot.volume].size_gib:
-        return f"{snapshot.id} has {snapshot.size_gib} GiB, its volume {here[snapshot.volume].size_gib} GiB"
-    return ""
+def _started_again(state: State, settings: FinalizeSettings, volume: Volume, good: bool) -> Action:
+    """Leave nodes alone that somebody started since the end was asked for: nobody waits for that any more."""
+    if not good and settings.on_failure == "stop-fleet":
+        return _settled(
+            state, settings, Done("the run failed; somebody started the compute nodes again: they are left")
+        )
+    return _unproven(
+        state,
+        settings,
+        state.told | volume.told,
+        volume.id,
+        f"somebody started the compute nodes of {settings.name} again before there was a snapshot of run {settings.run}",
+        "the next run's end makes one; or finalize by hand",
+    )
+
+
+def _is_in(request: Request | None, snapshot: Snapshot) -> bool:
+    """Whether a snapshot has the data that a request is about: its own run's, or an older one's."""
+    if request is None:
+        return False
+    return request.run == snapshot.run or request.asked <= snapshot.started + _SKEW
+
+
+def _used_since(state: State, snapshot: Snapshot) -> bool:
+    """Whether the compute nodes ran since the snapshot was made: it is made when they are stopped."""
+    assert state.fleet is not None
+    if state.fleet.status != "STOPPED":
+        return True
+    return state.fleet.since is not None and state.fleet.since > snapshot.started + _SKEW
 
 
 def _named(state: State, settings: FinalizeSettings, snapshot: Snapshot) -> bool:
@@ -240,7 +275,17 @@ def _surplus(
         yield from surplus(state.snapshots, settings.set_name, settings.keep, named | {one.id for one in taken})
 
 
-def _unproven(told: frozenset[str], on: str, message: str, hint: str) -> Action:
+def _settled(state: State, settings: FinalizeSettings, end: Done | Stop) -> Action:
+    """Take the run's request off its volume before the end, so that it is not taken up again."""
+    for volume in state.volumes:
+        if state.hands_to is None and volume.request is not None and volume.request.run == settings.run:
+            return Settle(volume.id)
+    return end
+
+
+def _unproven(
+    state: State, settings: FinalizeSettings, told: frozenset[str], on: str, message: str, hint: str
+) -> Action:
     if "unproven" not in told:
         return Tell("unproven", "the data are NOT proven safe", f"{message}. Nothing was deleted; {hint}.", on)
-    return Stop("unproven", message, hint)
+    return _settled(state, settings, Stop("unproven", message, hint))

@@ -10,16 +10,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from cluster.aws.act import Tools, act
-from cluster.aws.actions import Action, CreateSnapshot, Done, Effect, End, LookAtFleet, Stop, Tell, Verify, Wait
+from cluster.aws.actions import (
+    Action,
+    CreateSnapshot,
+    DeleteCluster,
+    Done,
+    Effect,
+    End,
+    LookAtFleet,
+    Stop,
+    Tell,
+    Verify,
+    Wait,
+    Wake,
+)
 from cluster.aws.config_store import Content, read_config
 from cluster.aws.decide import next_action
-from cluster.aws.fleet import look_at_fleet
 from cluster.aws.foresee import Step, foresee, in_words
 from cluster.aws.lease import Lease
-from cluster.aws.look import snapshots_of, stack_of, unfinished, volumes_of
+from cluster.aws.look import function_there, others_of, snapshots_of, stack_of, volumes_of
 from cluster.aws.repoint import named_in
 from cluster.aws.settings import FinalizeSettings
-from cluster.aws.state import GONE, Outcome, State
+from cluster.aws.state import GONE, Outcome, Snapshot, Stack, State
 from cluster.errors import (
     AwsRefused,
     AwsUnavailable,
@@ -29,6 +41,7 @@ from cluster.errors import (
     FinalizeUnproven,
 )
 
+OTHER = Wait("another finalizer of this cluster")
 _STOPS = {"refused": FinalizeRefused, "unproven": FinalizeUnproven, "late": FinalizeLate, "failed": AwsRefused}
 log = logging.getLogger(__name__)
 
@@ -50,11 +63,19 @@ class Finalizer:
     verify: Verifier = _finds_nothing_wrong
     heard: Callable[[Action, str], None] = lambda _action, _text: None
     """Is told of each action before it is done, and its words."""
+    stays: bool = True
+    """Whether this goes on while the compute nodes stop; on one of them it hands over to `tools.function` before that."""
+    asked: float | None = None
+    """When the end was asked for (seconds since 1970) that nobody waits for any more; None: it is asked for now."""
     holder: str = field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     _complaints: tuple[str, ...] | None = None
-    _told: frozenset[str] = frozenset()
+    told: frozenset[str] = frozenset()
+    """What it told people."""
     _undeletable: frozenset[str] = frozenset()
     _tries: int = 0
+    _hands_to: str | None = None
+    _woken: bool = False
+    _deleted: bool = False
 
     def finalize(self, *, wait_for_others: bool = True) -> Done:
         """Go on until it is done, waiting where nothing can be done now.
@@ -64,7 +85,7 @@ class Finalizer:
         `patience_seconds`), `ConfigRefused`.
         """
         unavailable_since = None
-        with self._release_at_end():
+        with self.holding():
             while True:
                 try:
                     end = self.advance()
@@ -77,7 +98,7 @@ class Finalizer:
                 else:
                     if isinstance(end, Done):
                         return end
-                    if end == _OTHER and not wait_for_others:
+                    if end == OTHER and not wait_for_others:
                         raise FinalizeLate(
                             f"another finalizer is at work on cluster {self.settings.name}",
                             hint="it ends the run, or stops within minutes; then finalize again",
@@ -89,7 +110,7 @@ class Finalizer:
         while True:
             asked = time.monotonic()
             if not self._lease().take():
-                return _OTHER
+                return OTHER
             state, config = self.look()
             action = self._decide(state)
             self.heard(action, in_words(action, self.settings))
@@ -114,6 +135,8 @@ class Finalizer:
         snapshots = snapshots_of(aws, settings)
         stack = stack_of(aws, settings, snapshots)
         config = read_config(settings.config, aws.s3)
+        if not self.stays and self._hands_to is None:
+            self._hands_to = function_there(aws, self.tools.function)
         state = State(
             now=time.time(),
             outcome=self.outcome,
@@ -123,10 +146,20 @@ class Finalizer:
             snapshots=snapshots,
             config=named_in(config.text),
             complaints=self._complaints,
-            told=self._told,
+            told=self.told,
             undeletable=self._undeletable,
+            others=self._others(stack, snapshots),
+            asked=self.asked,
+            hands_to=self._hands_to,
+            woken=self._woken,
+            deleted=self._deleted,
         )
         return state, config
+
+    def _others(self, stack: Stack | None, snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+        """List what CloudFormation may have made when the stack went."""
+        mine = [one for one in snapshots if one.run == self.settings.run and one.good]
+        return others_of(self.tools.aws, mine[0].volume) if mine and stack is not None and stack.status == GONE else ()
 
     def _decide(self, state: State) -> Effect | End:
         while True:
@@ -144,8 +177,7 @@ class Finalizer:
         return next_action(state, self.settings)
 
     def _with_fleet(self, state: State) -> State:
-        fleet = look_at_fleet(self.tools.pcluster, self.settings.name, self.tools.aws.region)
-        return replace(state, fleet=fleet, now=time.time())
+        return replace(state, fleet=self.tools.fleet_of(self.settings.name).look(), now=time.time())
 
     def _act(self, action: Effect, state: State, config: Content) -> None:
         try:
@@ -160,7 +192,9 @@ class Finalizer:
             log.warning("could not write down that people were told: %s", error.message)
             stays = None
         if isinstance(action, Tell):
-            self._told |= {action.event}
+            self.told |= {action.event}
+        self._woken |= isinstance(action, Wake)
+        self._deleted |= isinstance(action, DeleteCluster)
         if stays is not None:
             self._undeletable |= {stays}
 
@@ -168,37 +202,10 @@ class Finalizer:
         return Lease(self.tools.aws.dynamodb, self.settings.name, self.holder, self.settings.lease_seconds)
 
     @contextlib.contextmanager
-    def _release_at_end(self) -> Iterator[None]:
+    def holding(self) -> Iterator[None]:
+        """Let others have the lease at the end."""
         try:
             yield
         finally:
             with contextlib.suppress(ClusterError):  # it ends by itself
                 self._lease().release()
-
-
-_OTHER = Wait("another finalizer of this cluster")
-
-
-def sweep(tools: Tools) -> list[tuple[str, End | ClusterError]]:
-    """Go on with every run that has a snapshot and is not at its end, as far as is possible now; what a timer calls.
-
-    What is wanted of each is in its snapshot's tags. Returns, for each run, where it stands or what is wrong with it.
-    """
-    stands: list[tuple[str, End | ClusterError]] = []
-    seen: set[str] = set()
-    for snapshot in unfinished(tools.aws):
-        if snapshot.run in seen or snapshot.status == "error":
-            continue
-        seen.add(snapshot.run)
-        try:
-            settings = FinalizeSettings.from_tags(snapshot.tags)
-            outcome = Outcome(snapshot.good, f"run {snapshot.run}")
-            stack = stack_of(tools.aws, settings, [snapshot])
-            if "finalized" in snapshot.told and (stack is None or stack.status == GONE):
-                continue
-            finalizer = Finalizer(settings, outcome, tools)
-            with finalizer._release_at_end():
-                stands.append((snapshot.run, finalizer.advance()))
-        except ClusterError as error:
-            stands.append((snapshot.run, error))
-    return stands

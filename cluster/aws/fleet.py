@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,22 +16,35 @@ _SECONDS = 120.0
 _REFUSAL = re.compile(r"not authorized|AccessDenied|does not exist|Bad Request|invalid", re.IGNORECASE)
 
 
-def look_at_fleet(pcluster: Sequence[str], cluster: str, region: str) -> Fleet:
-    """Ask what the compute nodes do. Raises `AwsRefused`, `AwsUnavailable`."""
-    said = _run(pcluster, "describe-compute-fleet", cluster, region)
-    since = said.get("lastStatusUpdatedTime")
-    try:
-        return Fleet(str(said["status"]), datetime.fromisoformat(since).timestamp() if since else None)
-    except (KeyError, ValueError) as error:
-        raise AwsRefused(
-            f"pcluster describe-compute-fleet answered {json.dumps(said)[:200]}",
-            hint="raypipe knows ParallelCluster 3; `pcluster version` says which this is",
-        ) from error
+@dataclass(frozen=True)
+class FleetTool:
+    """The fleet of a cluster, asked about by `pcluster`: the words that begin its command."""
 
+    pcluster: Sequence[str]
+    cluster: str
+    region: str
 
-def stop_fleet(pcluster: Sequence[str], cluster: str, region: str) -> None:
-    """Ask for the compute nodes to be stopped; the head node stays. Raises `AwsRefused`, `AwsUnavailable`."""
-    _run(pcluster, "update-compute-fleet", cluster, region, "--status", "STOP_REQUESTED")
+    def look(self) -> Fleet:
+        """Return what the compute nodes do. Raises `AwsRefused`, `AwsUnavailable`."""
+        said = _run(self.pcluster, "describe-compute-fleet", self.cluster, self.region)
+        since = said.get("lastStatusUpdatedTime")
+        try:
+            fleet = Fleet(str(said["status"]), datetime.fromisoformat(since).timestamp() if since else None)
+        except (KeyError, ValueError) as error:
+            raise AwsRefused(
+                f"pcluster describe-compute-fleet answered {json.dumps(said)[:200]}",
+                hint="raypipe knows ParallelCluster 3; `pcluster version` says which this is",
+            ) from error
+        if fleet.status == "UNKNOWN":  # so it says where it could not read its table
+            raise AwsUnavailable(
+                f"pcluster does not know what the compute nodes of {self.cluster} do",
+                hint="finalize again in some minutes",
+            )
+        return fleet
+
+    def stop(self, status: str) -> None:  # noqa: ARG002  (it looks itself)
+        """Ask for the compute nodes to be stopped; the head node stays. Raises `AwsRefused`, `AwsUnavailable`."""
+        _run(self.pcluster, "update-compute-fleet", self.cluster, self.region, "--status", "STOP_REQUESTED")
 
 
 def _run(pcluster: Sequence[str], verb: str, cluster: str, region: str, *options: str) -> dict[str, Any]:

@@ -9,18 +9,21 @@ from cluster.aws.actions import (
     DeleteSnapshot,
     Done,
     Effect,
+    HandOver,
     Intend,
     LookAtFleet,
     Repoint,
+    Settle,
     Stop,
     StopFleet,
     Tell,
     Verify,
     Wait,
+    Wake,
 )
 from cluster.aws.decide import next_action
 from cluster.aws.settings import CREATED, OUTCOME, STACK, FinalizeSettings
-from cluster.aws.state import GONE, Fleet, Intent, Snapshot, State
+from cluster.aws.state import DELETING, GONE, Fleet, Intent, Request, Snapshot, State
 
 NEW = "(the new snapshot)"
 _LATEST = "9999"
@@ -56,6 +59,12 @@ def in_words(action: Action, settings: FinalizeSettings) -> str:
             return f"tell: {subject}"
         case StopFleet():
             return f"stop the compute nodes of {settings.name}"
+        case HandOver(volume):
+            return f"write on {volume} how run {settings.run} is to end"
+        case Wake(function):
+            return f"hand over to {function}"
+        case Settle(volume):
+            return f"take the request off {volume}"
         case Intend(volume):
             return f"mark {volume}: a snapshot is about to be made"
         case CreateSnapshot(volume):
@@ -79,11 +88,19 @@ def _imagined(state: State, action: Verify | LookAtFleet | Effect, settings: Fin
         case Verify():
             return replace(state, complaints=())
         case LookAtFleet():
-            return replace(state, fleet=Fleet("RUNNING", None))
+            is_saved = bool(state.of_run(settings.run))
+            return replace(state, fleet=Fleet("STOPPED" if is_saved else "RUNNING", None))
         case Tell(event):
             return replace(state, told=state.told | {event})
         case StopFleet():
             return replace(state, fleet=Fleet("STOP_REQUESTED", state.now))
+        case HandOver(volume, _, good):
+            request = Request(settings.run, good, state.now)
+            return _with_request(state, volume, request)
+        case Wake():
+            return replace(state, woken=True)
+        case Settle(volume):
+            return _with_request(state, volume, None)
         case Intend(volume):
             intent = Intent(settings.run, state.attempt, state.now)
             marked = (replace(one, intent=intent) if one.id == volume else one for one in state.volumes)
@@ -94,10 +111,19 @@ def _imagined(state: State, action: Verify | LookAtFleet | Effect, settings: Fin
             entries = (replace(one, snapshot=snapshot) if one.mount == settings.mount else one for one in state.config)
             return replace(state, config=tuple(entries))
         case DeleteSnapshot(snapshot):
-            return replace(state, snapshots=tuple(one for one in state.snapshots if one.id != snapshot))
+            ours, others = (
+                tuple(one for one in found if one.id != snapshot) for found in (state.snapshots, state.others)
+            )
+            return replace(state, snapshots=ours, others=others)
         case DeleteCluster():
             assert state.stack is not None
-            return replace(state, stack=replace(state.stack, status="DELETE_IN_PROGRESS", deletion_asked=state.now))
+            stack = replace(state.stack, status=DELETING, deletion_asked=state.now)
+            return replace(state, stack=stack, deleted=True)
+
+
+def _with_request(state: State, volume: str, request: Request | None) -> State:
+    changed = (replace(one, request=request) if one.id == volume else one for one in state.volumes)
+    return replace(state, volumes=tuple(changed))
 
 
 def _new(state: State, action: CreateSnapshot, settings: FinalizeSettings) -> Snapshot:

@@ -1,16 +1,18 @@
 """Looks at what there is, one describe call each, and returns it as values."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from cluster.aws.calls import Aws, calling, code_of
-from cluster.aws.settings import INTENT, RUN, SET, TOLD, FinalizeSettings
-from cluster.aws.state import GONE, Intent, Snapshot, Stack, Volume
+from cluster.aws.settings import CREATED, INTENT, OUTCOME, REQUEST, RUN, SET, TOLD, WANTED_CONFIG, FinalizeSettings
+from cluster.aws.state import FAILED, GONE, Intent, Request, Snapshot, Stack, Volume
+from cluster.errors import AwsRefused
 
 _PAGE = 1000
-_OF_STACK, _PARALLELCLUSTER = "aws:cloudformation:stack-id", "parallelcluster:version"
+_OF_STACK = "aws:cloudformation:stack-id"
 
 
 def snapshots_of(aws: Aws, settings: FinalizeSettings) -> tuple[Snapshot, ...]:
@@ -19,9 +21,21 @@ def snapshots_of(aws: Aws, settings: FinalizeSettings) -> tuple[Snapshot, ...]:
     return tuple(sorted(found, key=lambda one: one.order))
 
 
-def unfinished(aws: Aws) -> tuple[Snapshot, ...]:
-    """List all snapshots of runs, of whatever cluster; what a sweep begins with."""
-    return tuple(_snapshots(aws, [{"Name": "tag-key", "Values": [RUN]}]))
+def snapshots_of_runs(aws: Aws) -> tuple[Snapshot, ...]:
+    """List all snapshots that say how their run is to end, of whatever cluster."""
+    return tuple(_snapshots(aws, [{"Name": "tag-key", "Values": [WANTED_CONFIG]}]))
+
+
+def volumes_with_requests(aws: Aws) -> tuple[tuple[str, dict[str, str]], ...]:
+    """List the volumes on which somebody asked for the end of a run, with their tags."""
+    filters = [{"Name": "tag-key", "Values": [REQUEST]}]
+    return tuple((found["VolumeId"], _tags(found)) for found in _volumes(aws, filters))
+
+
+def others_of(aws: Aws, volume: str) -> tuple[Snapshot, ...]:
+    """List the snapshots of a volume in our account that no finalizer made."""
+    found = _all_snapshots(aws, [{"Name": "volume-id", "Values": [volume]}])
+    return tuple(one for one in found if not _ours(one))
 
 
 def stack_of(aws: Aws, settings: FinalizeSettings, snapshots: Iterable[Snapshot]) -> Stack | None:
@@ -36,11 +50,12 @@ def stack_of(aws: Aws, settings: FinalizeSettings, snapshots: Iterable[Snapshot]
                 return None
             raise
     asked = found.get("DeletionTime")
+    reason = found.get("StackStatusReason", "")
     return Stack(
         id=found["StackId"],
         status=found["StackStatus"],
-        of_parallelcluster=_PARALLELCLUSTER in _tags(found),
-        reason=found.get("StackStatusReason", ""),
+        tags=_tags(found),
+        reason=_with_events(aws, found["StackId"], reason) if found["StackStatus"] == FAILED else reason,
         deletion_asked=asked.timestamp() if asked else None,
     )
 
@@ -50,14 +65,57 @@ def volumes_of(aws: Aws, stack: Stack | None, run: str) -> tuple[Volume, ...]:
     if stack is None or stack.status == GONE:
         return ()
     filters = [{"Name": f"tag:{_OF_STACK}", "Values": [stack.id]}]
+    return tuple(_volume(found, run) for found in _volumes(aws, filters))
+
+
+def function_there(aws: Aws, name: str) -> str:
+    """Return the name of a function if there is one, else nothing."""
+    if not name:
+        return ""
+    with calling(f"lambda:GetFunctionConfiguration {name}"):
+        try:
+            aws.functions.get_function_configuration(FunctionName=name)
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":
+                raise
+            return ""
+    return name
+
+
+def _with_events(aws: Aws, stack: str, reason: str) -> str:
+    """Return why a deletion failed: the stack itself only says of what; which right was missing is in its events."""
+    whys = []
+    try:
+        with calling("cloudformation:DescribeStackEvents"):
+            for event in aws.cloudformation.describe_stack_events(StackName=stack)["StackEvents"]:  # the newest first
+                if event["PhysicalResourceId"] == stack:
+                    if event["ResourceStatus"] == "DELETE_IN_PROGRESS":
+                        break  # what came before is of an earlier try
+                elif event["ResourceStatus"] == FAILED:
+                    whys.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")
+    except AwsRefused:  # that right may be missing as well
+        pass
+    return "; ".join([reason or "the deletion failed", *whys])
+
+
+def _volumes(aws: Aws, filters: list[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     with calling("ec2:DescribeVolumes"):
         pages = aws.ec2.get_paginator("describe_volumes").paginate(
             Filters=filters, PaginationConfig={"PageSize": _PAGE}
         )
-        return tuple(_volume(found, run) for page in pages for found in page["Volumes"])
+        for page in pages:
+            yield from page["Volumes"]
 
 
 def _snapshots(aws: Aws, filters: list[dict[str, Any]]) -> Iterable[Snapshot]:
+    return (found for found in _all_snapshots(aws, filters) if _ours(found))
+
+
+def _ours(snapshot: Snapshot) -> bool:
+    return bool(snapshot.run) and not {INTENT, REQUEST} & snapshot.tags.keys()
+
+
+def _all_snapshots(aws: Aws, filters: list[dict[str, Any]]) -> Iterable[Snapshot]:
     with calling("ec2:DescribeSnapshots"):
         pages = aws.ec2.get_paginator("describe_snapshots").paginate(
             OwnerIds=["self"], Filters=filters, PaginationConfig={"PageSize": _PAGE}
@@ -87,6 +145,7 @@ def _volume(found: dict[str, Any], run: str) -> Volume:
         kind=found.get("VolumeType", ""),
         iops=found.get("Iops") or 0,
         mb_per_s=found.get("Throughput") or 0,
+        request=_request(tags),
     )
 
 
@@ -96,6 +155,16 @@ def _intent(words: str) -> Intent | None:
         return Intent(run, attempt, float(time))
     except ValueError:  # none, or somebody wrote something else there
         return None
+
+
+def _request(tags: Mapping[str, str]) -> Request | None:
+    if REQUEST not in tags:
+        return None
+    try:
+        asked = datetime.fromisoformat(tags[CREATED]).timestamp()
+    except (KeyError, ValueError):
+        asked = 0.0
+    return Request(tags.get(RUN, ""), tags.get(OUTCOME) == "good", asked)
 
 
 def _tags(found: dict[str, Any]) -> dict[str, str]:

@@ -13,9 +13,19 @@ OnFailure = Literal["nothing", "stop-fleet", "snapshot-keep-cluster", "teardown"
 # On a snapshot.
 RUN, SET, STACK, OUTCOME = "raypipe:run", "raypipe:set", "raypipe:stack", "raypipe:outcome"
 CREATED, TOLD, PINNED = "raypipe:created", "raypipe:told", "raypipe:pinned"
-# On the volume.
-INTENT = "raypipe:intent"
+SWEPT = "raypipe:swept"
+# On the volume, and never on a snapshot that we make: CloudFormation copies a volume's tags to its own snapshot of it
+# (documentation of AWS::EC2::Volume), and that one must not be taken for ours.
+INTENT, REQUEST = "raypipe:intent", "raypipe:request"
+# On the stack.
+MANAGED = "raypipe:managed"
 _WANTED = "raypipe:wanted-"
+_WANTED_WORDS = ("config", "mount", "keep", "on-failure", "delete")
+WANTED_CONFIG = f"{_WANTED}config"
+REQUEST_TAGS = (RUN, SET, STACK, OUTCOME, CREATED, REQUEST, SWEPT, *(_WANTED + word for word in _WANTED_WORDS))
+"""All that a request is written with; see `FinalizeSettings.as_request`."""
+_VALUE = 255
+"""The longest value that a tag takes, less one."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -65,6 +75,11 @@ class FinalizeSettings:
             raise SettingsError(f"attempts is {self.attempts}", hint="one attempt at least")
         if self.on_failure not in get_args(OnFailure):
             raise SettingsError(f"no policy '{self.on_failure}'", hint=f"one of {', '.join(get_args(OnFailure))}")
+        if len(self.config) > _VALUE or len(self.mount) > _VALUE:
+            raise SettingsError(
+                f"the path of the configuration or of the mount has more than {_VALUE} characters",
+                hint="they go with the snapshot as tags, which take no more",
+            )
         if not self.in_bucket and PurePosixPath(self.config).is_relative_to(self.mount):
             raise SettingsError(
                 f"{self.config} is on {self.mount}, which goes with the cluster",
@@ -89,18 +104,23 @@ class FinalizeSettings:
 
     def as_tags(self) -> dict[str, str]:
         """Return what a finalizer elsewhere needs to go on from the snapshot alone; see `from_tags`."""
-        wanted = {
-            "config": self.config,
-            "mount": self.mount,
-            "keep": str(self.keep),
-            "on-failure": self.on_failure,
-            "delete": "yes" if self.delete_cluster else "no",
-        }
-        return {RUN: self.run, SET: self.set_name} | {_WANTED + name: value for name, value in wanted.items()}
+        delete = "yes" if self.delete_cluster else "no"
+        values = (self.config, self.mount, str(self.keep), self.on_failure, delete)
+        wanted = {_WANTED + word: value for word, value in zip(_WANTED_WORDS, values, strict=True)}
+        return {RUN: self.run, SET: self.set_name} | wanted
+
+    def as_request(self, stack: str, good: bool, text: str, asked: str) -> dict[str, str]:
+        """Return what asks a finalizer elsewhere for the end of the run, from its beginning; see `from_tags`.
+
+        `asked` is when (ISO 8601). Of the outcome's text as much as a tag takes, in the characters that all of AWS takes.
+        """
+        words = " ".join(re.sub(r"[^\w+\-=.:/@]", " ", text).split())[:_VALUE]
+        outcome = "good" if good else "failed"
+        return self.as_tags() | {STACK: stack, OUTCOME: outcome, CREATED: asked, REQUEST: words}
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "FinalizeSettings":
-        """Return the settings that a run's snapshot carries. Raises `SettingsError` where they are not its tags."""
+        """Return the settings that a run's snapshot, or a request on its volume, carries. Raises `SettingsError` where they are not its tags."""
         try:
             return cls(
                 run=tags[RUN],
@@ -116,5 +136,6 @@ class FinalizeSettings:
             if isinstance(error, SettingsError):
                 raise
             raise SettingsError(
-                f"the snapshot's tags do not say what is wanted ({error})", hint="run the finalizer by hand"
+                f"the tags of run {tags.get(RUN, '')} do not say what is wanted ({error})",
+                hint="run the finalizer by hand",
             ) from error

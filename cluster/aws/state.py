@@ -1,10 +1,12 @@
 """What is found of a run, its cluster and its snapshots: values, made anew each time."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from cluster.aws.settings import CREATED, OUTCOME, PINNED, RUN, STACK, TOLD
+from cluster.aws.settings import CREATED, MANAGED, OUTCOME, PINNED, RUN, STACK, TOLD
 
-GONE = "DELETE_COMPLETE"
+GONE, DELETING, FAILED = "DELETE_COMPLETE", "DELETE_IN_PROGRESS", "DELETE_FAILED"
+"""What becomes of a stack that is deleted."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,16 @@ class Intent:
 
 
 @dataclass(frozen=True)
+class Request:
+    """That somebody handed the end of a run over; on the volume, until it is settled."""
+
+    run: str
+    good: bool
+    asked: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True)
 class Volume:
     """An EBS volume of the cluster's stack."""
 
@@ -84,6 +96,7 @@ class Volume:
     kind: str = "gp3"
     iops: int = 3000
     mb_per_s: int = 125
+    request: Request | None = None
 
 
 @dataclass(frozen=True)
@@ -92,10 +105,20 @@ class Stack:
 
     id: str
     status: str
-    of_parallelcluster: bool
+    tags: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
     deletion_asked: float | None = None
     """Seconds since 1970."""
+
+    @property
+    def of_parallelcluster(self) -> bool:
+        """Whether ParallelCluster made it."""
+        return "parallelcluster:version" in self.tags
+
+    @property
+    def managed(self) -> bool:
+        """Whether its configuration says that raypipe may end it."""
+        return self.tags.get(MANAGED) == "true"
 
 
 @dataclass(frozen=True)
@@ -105,6 +128,16 @@ class Fleet:
     status: str
     since: float | None
     """Seconds since 1970."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop, and may be so far."""
+        return self.status in ("STOP_REQUESTED", "STOPPING", "STOPPED")
+
+    def started_after(self, time: float) -> bool:
+        """Whether somebody started the nodes since then."""
+        starts = self.status in ("START_REQUESTED", "STARTING", "RUNNING")
+        return starts and self.since is not None and self.since > time
 
 
 @dataclass(frozen=True)
@@ -141,6 +174,16 @@ class State:
     """Events that this finalizer tried to tell."""
     undeletable: frozenset[str] = frozenset()
     """Snapshots that EC2 would not delete: in use by an image, or locked."""
+    others: tuple[Snapshot, ...] = ()
+    """Not ours, of the volume of the run's snapshot; looked at when the stack is gone."""
+    asked: float | None = None
+    """When a run was handed over that nobody is waiting for (seconds since 1970); None: somebody asks for its end now."""
+    hands_to: str | None = None
+    """The function that the end is handed over to, empty if there is none; None: it is not handed over."""
+    woken: bool = False
+    """Whether this finalizer woke the function."""
+    deleted: bool = False
+    """Whether this finalizer asked for the stack's deletion."""
 
     def of_run(self, run: str) -> list[Snapshot]:
         """Return the run's snapshots that did not fail, the best first."""

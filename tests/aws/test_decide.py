@@ -25,11 +25,12 @@ from cluster.aws.actions import (
 from cluster.aws.decide import next_action
 from cluster.aws.foresee import NEW, foresee
 from cluster.aws.keep import surplus
-from cluster.aws.settings import CREATED, OUTCOME, PINNED, RUN, SET, STACK, FinalizeSettings
-from cluster.aws.state import Fleet, Intent, Named, Outcome, Snapshot, Stack, State, Volume
+from cluster.aws.settings import CREATED, INTENT, MANAGED, OUTCOME, PINNED, REQUEST, RUN, SET, STACK, FinalizeSettings
+from cluster.aws.state import Fleet, Intent, Named, Outcome, Request, Snapshot, Stack, State, Volume
 
 ARN = "arn:aws:cloudformation:r:1:stack/pipe/1"
 WANTED = FinalizeSettings("run-1", "pipe", "c.yaml")
+TAGS = {"parallelcluster:version": "3.16.1", MANAGED: "true"}
 STOPPED = Fleet("STOPPED", 0.0)
 
 
@@ -44,7 +45,7 @@ START = State(
     now=1000.0,
     outcome=Outcome(True, "fine"),
     attempt="me/0",
-    stack=Stack(ARN, "CREATE_COMPLETE", True),
+    stack=Stack(ARN, "CREATE_COMPLETE", TAGS),
     volumes=(Volume("vol-1", "d", 10),),
     snapshots=OLD,
     config=(Named("/data", "d", "snap-c"),),
@@ -53,6 +54,7 @@ AT_SNAPSHOT = replace(START, complaints=(), told=frozenset({"ended"}), fleet=STO
 TAKEN = replace(START, snapshots=(*OLD, MINE))
 POINTED = replace(TAKEN, config=(Named("/data", "d", "snap-1"),))
 ROTATED = replace(POINTED, snapshots=(OLD[-1], MINE), told=frozenset({"finalized"}))
+SAVED = replace(ROTATED, fleet=STOPPED)
 
 
 def volume(**others: object) -> tuple[Volume, ...]:
@@ -60,7 +62,7 @@ def volume(**others: object) -> tuple[Volume, ...]:
 
 
 def stack(status: str, **others: object) -> Stack:
-    return replace(Stack(ARN, status, True), **others)  # type: ignore[arg-type]
+    return replace(Stack(ARN, status, TAGS), **others)  # type: ignore[arg-type]
 
 
 NEXT = {
@@ -72,8 +74,8 @@ NEXT = {
     ),
     "then it is told": (replace(START, complaints=()), Tell("ended", "run run-1 done", "fine", "vol-1")),
     "once": (replace(START, complaints=(), volumes=volume(told=frozenset({"ended"}))), LookAtFleet()),
-    "a running fleet is stopped": (replace(AT_SNAPSHOT, fleet=Fleet("RUNNING", 0.0)), StopFleet()),
-    "a protected one too": (replace(AT_SNAPSHOT, fleet=Fleet("PROTECTED", 0.0)), StopFleet()),
+    "a running fleet is stopped": (replace(AT_SNAPSHOT, fleet=Fleet("RUNNING", 0.0)), StopFleet("RUNNING")),
+    "a protected one too": (replace(AT_SNAPSHOT, fleet=Fleet("PROTECTED", 0.0)), StopFleet("PROTECTED")),
     "a stopping one is waited for": (replace(AT_SNAPSHOT, fleet=Fleet("STOPPING", 900.0)), Wait("the compute nodes to stop")),
     "the snapshot is announced": (AT_SNAPSHOT, Intend("vol-1")),
     "and made": (
@@ -92,10 +94,10 @@ NEXT = {
         replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),)), Intend("vol-1"),
     ),
     "a pending one is waited for": (
-        replace(START, snapshots=(*OLD, shot("snap-1", "run-1", "4", "pending"))), Wait("snap-1, which is pending"),
+        replace(START, snapshots=(*OLD, shot("snap-1", "run-1", "4", "pending"))), Wait("snap-1, which is pending", hours=True),
     ),
     "so is what is neither": (
-        replace(START, snapshots=(*OLD, shot("snap-1", "run-1", "4", "recovering"))), Wait("snap-1, which is recovering"),
+        replace(START, snapshots=(*OLD, shot("snap-1", "run-1", "4", "recovering"))), Wait("snap-1, which is recovering", hours=True),
     ),
     "a completed one is named": (TAKEN, Repoint("snap-1")),
     "unless a later run's is": (
@@ -120,7 +122,8 @@ NEXT = {
     "of twins the completed one stays": (
         replace(START, snapshots=(shot("snap-0", "run-1", "3", "pending"), MINE)), Repoint("snap-1"),
     ),
-    "then the cluster": (ROTATED, DeleteCluster(ARN)),
+    "before the cluster goes the fleet is looked at": (ROTATED, LookAtFleet()),
+    "then the cluster": (SAVED, DeleteCluster(ARN)),
     "which takes a while": (
         replace(ROTATED, stack=stack("DELETE_IN_PROGRESS", deletion_asked=900.0), volumes=()),
         Wait("the deletion of cluster pipe"),
@@ -142,7 +145,7 @@ def test_next(state: State, action: object) -> None:
 FAILED_TWICE = tuple(shot(f"snap-{n}", "run-1", str(n), "error") for n in (4, 5))
 STOPS = {
     "no cluster": (replace(START, stack=None), "refused", "no cluster 'pipe'"),
-    "a stack of something else": (replace(START, stack=stack("CREATE_COMPLETE", of_parallelcluster=False)), "refused", "not made by"),
+    "a stack of something else": (replace(START, stack=stack("CREATE_COMPLETE", tags={})), "refused", "not made by"),
     "a cluster that is changing": (replace(START, stack=stack("UPDATE_IN_PROGRESS")), "refused", "UPDATE_IN_PROGRESS"),
     "a cluster that goes without a snapshot": (replace(START, stack=stack("DELETE_IN_PROGRESS")), "unproven", "no snapshot of run"),
     "a cluster that is gone without one": (replace(START, stack=stack("DELETE_COMPLETE")), "unproven", "no snapshot of run"),
@@ -151,6 +154,9 @@ STOPS = {
     "no mount": (replace(START, config=()), "refused", "no volumes at /data"),
     "a volume that cannot be made of another": (
         replace(START, config=(Named("/data", "d", "", "written oddly"),)), "refused", "written oddly",
+    ),
+    "a cluster that raypipe did not make": (
+        replace(START, stack=stack("CREATE_COMPLETE", tags=TAGS | {MANAGED: "false"})), "refused", "no tag raypipe:managed=true",
     ),
     "a stuck fleet": (
         replace(AT_SNAPSHOT, now=9999.0, fleet=Fleet("STOPPING", 1000.0)), "late", "still STOPPING after 30 min",
@@ -172,7 +178,7 @@ STOPS = {
     "a snapshot of another cluster": (
         replace(TAKEN, stack=stack("CREATE_COMPLETE", id="arn:other"), told=frozenset({"unproven"})), "unproven", "another cluster",
     ),
-    "a deletion that failed": (replace(ROTATED, stack=stack("DELETE_FAILED", reason="[Head]")), "failed", r"failed: \[Head\]"),
+    "a deletion that failed": (replace(ROTATED, deleted=True, stack=stack("DELETE_FAILED", reason="[Head]")), "failed", r"failed: \[Head\]"),
     "a deletion that hangs": (
         replace(ROTATED, now=9999.0, stack=stack("DELETE_IN_PROGRESS", deletion_asked=1.0)), "failed", "still being deleted",
     ),
@@ -268,7 +274,7 @@ states = st.builds(
         now=2000.0,
         outcome=Outcome(good, ""),
         attempt="me/0",
-        stack=None if status is None else Stack(ARN, status, True, deletion_asked=since),
+        stack=None if status is None else Stack(ARN, status, TAGS, deletion_asked=since),
         volumes=(Volume("vol-1", "d", 10, intent),),
         snapshots=tuple(replace(one, tags=one.tags | ({PINNED: ""} if one.id in pins else {})) for one in shots),
         config=(Named("/data", "d", named), Named("/b", "b", "snap-f")),

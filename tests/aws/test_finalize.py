@@ -11,9 +11,10 @@ import pytest
 from cluster.aws.act import Tools
 from cluster.aws.actions import Done, Wait
 from cluster.aws.calls import Aws, connect
-from cluster.aws.finalize import Finalizer, sweep
+from cluster.aws.finalize import Finalizer
 from cluster.aws.settings import PINNED, RUN, SET, STACK
 from cluster.aws.state import Outcome
+from cluster.aws.sweep import sweep
 from cluster.errors import (
     AwsRefused,
     AwsUnavailable,
@@ -316,9 +317,9 @@ def test_a_sweep_goes_on_from_tags_alone(cluster: Cluster, aws: Aws) -> None:
     while not cluster.of_run():
         first.advance()
     cluster.lease_runs_out()  # it was killed
-    without_pcluster = Tools(aws, ("no-such-pcluster",))
+    without_pcluster = Tools(aws, None)
 
-    assert dict(sweep(without_pcluster))["run-1"] == Wait(f"{cluster.of_run()[0]}, which is pending")
+    assert dict(sweep(without_pcluster))["run-1"] == Wait(f"{cluster.of_run()[0]}, which is pending", hours=True)
     cluster.emulator.begin(snapshot_looks=0)
     stands = [end for end in (dict(sweep(without_pcluster)).get("run-1") for _ in range(4)) if end is not None]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from cluster.aws.act import Tools
 from cluster.aws.calls import Aws
-from cluster.aws.settings import CREATED, OUTCOME, RUN, SET, STACK, FinalizeSettings
+from cluster.aws.settings import CREATED, MANAGED, OUTCOME, RUN, SET, STACK, FinalizeSettings
 from tests.aws.emulator import Plan
 
 PCLUSTER = (sys.executable, "-S", "-E", str(Path(__file__).with_name("pcluster.py")))
@@ -160,7 +160,9 @@ class Cluster:
         return text[len(start) : len(text) - len(end)].decode()
 
 
-def make_cluster(aws: Aws, emulator: Emulator, folder: Path, *, name: str | None = None, volumes: int = 1) -> Cluster:
+def make_cluster(
+    aws: Aws, emulator: Emulator, folder: Path, *, name: str | None = None, volumes: int = 1, managed: str = "true"
+) -> Cluster:
     """Make a cluster as ParallelCluster would: a stack with volumes and the fleet's table."""
     emulator.begin()
     name = name or f"cluster{next(_numbers)}"
@@ -181,6 +183,7 @@ def make_cluster(aws: Aws, emulator: Emulator, folder: Path, *, name: str | None
     tags = [
         {"Key": "parallelcluster:version", "Value": "3.16.1"},
         {"Key": "parallelcluster:cluster-name", "Value": name},
+        {"Key": MANAGED, "Value": managed},
     ]
     template = json.dumps({"Resources": resources})
     cluster.stack = aws.cloudformation.create_stack(StackName=name, TemplateBody=template, Tags=tags)["StackId"]

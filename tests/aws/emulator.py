@@ -1,16 +1,32 @@
-"""An AWS on loopback, in a process of its own: moto, and what it leaves out of snapshots, fleets, stacks and faults.
+"""An AWS of our own, in a process of its own: moto, and what it leaves out.
 
-python -m tests.aws.emulator PORT_FILE
+python -m tests.aws.emulator PORT_FILE [ADDRESS [PORT]]
 
-Whatever takes time on AWS takes a number of looks here, so that a run makes the same calls each time. Besides AWS's own
-calls it takes, as JSON: POST /_fake/begin (a plan, see `Plan`; forgets the log), /_fake/reset (forgets all of
-AWS), /_fake/process (whose pid is to be
-killed), /_fake/mark (something that is no call, such as a rename), GET /_fake/log.
+Added are: snapshots that take time and fail, the event of their end, functions that it wakes and that run
+(`emulated_events`, `emulated_lambda`), the fleet that stops, stacks that take time to go, roles that may do what their
+policies say (`emulated_iam`), faults and kills.
+
+Whatever takes time on AWS takes a number of looks here, so that a run makes the same calls each time, or seconds where the
+plan says so. Besides AWS's own calls it takes, as JSON:
+
+POST /_fake/begin      a plan, see `Plan`; forgets the log
+POST /_fake/reset      forgets all of AWS
+POST /_fake/process    {pid}: who is to be killed
+POST /_fake/mark       {action, when, index}: something that is no call, such as a rename
+POST /_fake/snapshot   {id, ends}: it ends now, as `completed` or `error`
+POST /_fake/event      {id, ends}: its event, whatever it is like itself: early, once more, somebody else's
+POST /_fake/tick       all schedules are due
+POST /_fake/role       {key, policies}: calls with this access key may do what these documents say
+POST /_fake/idle       waits until no function runs or is to be tried again
+GET  /_fake/functions  the lives of functions, see `emulated_lambda.Invocation`
+GET  /_fake/log        the calls
 """
 
+import functools
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -21,17 +37,30 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
-from moto.cloudformation.models import CloudFormationBackend
+import botocore.session
+from moto.awslambda.exceptions import InvalidParameterValueException
+from moto.awslambda.models import LambdaBackend, lambda_backends
+from moto.cloudformation.models import CloudFormationBackend, cloudformation_backends
+from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.core.responses import ActionResult
 from moto.dynamodb.models import DynamoDBBackend
+from moto.ec2.models import ec2_backends
 from moto.ec2.models.elastic_block_store import EBSBackend
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+from moto.iam.models import iam_backends
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+from tests.aws.emulated_events import due, snapshot_event, woken_by
+from tests.aws.emulated_iam import Ask, allowing, asks
+from tests.aws.emulated_lambda import Functions
+
+REGION = "ap-southeast-1"
+"""Where all of it is."""
+_SPEAK_JSON = ("dynamodb", "events", "lambda", "logs", "monitoring", "ssm")
 _FLEET = ["STOP_REQUESTED", "STOPPING", "STOPPED"]
 
 
@@ -40,7 +69,9 @@ class Plan:
     """How long things take, in looks, and how they end."""
 
     snapshot_looks: int | None = 2
-    """How often a new snapshot is listed as pending; None: always."""
+    """How often a new snapshot is listed as pending; None: until it is told to end."""
+    snapshot_seconds: float | None = None
+    """How long a new snapshot is pending, instead."""
     snapshot_ends: list[str] = field(default_factory=list)
     """How the snapshots end that are made from now on, in turn; `completed` when there are no more."""
     unlisted_looks: int = 0
@@ -52,10 +83,38 @@ class Plan:
     stack_looks: int | None = 2
     """How often a stack is seen being deleted; None: it hangs."""
     stack_ends: str = "DELETE_COMPLETE"
+    event_copies: int = 1
+    """How often the event of a snapshot's end arrives; 0: it is lost."""
+    role_looks: int = 0
+    """How often a function is refused a new role, before Lambda knows it."""
     faults: list[dict[str, Any]] = field(default_factory=list)
     """{action, kind: throttle|error|deny|lost, times, after}: the calls from the `after`-th on fare like this."""
     kill: dict[str, Any] = field(default_factory=dict)
-    """{index, when: before|after}: SIGKILL for the process, at this entry of the log."""
+    """{index, when: before|after}: SIGKILL for the process, at this entry of the log.
+
+    {action, when, times}: for the function that makes this call, as often as that."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose an access key is; those that nobody registered may do anything."""
+
+    role: str = ""
+    """The ARN of a role, whose policies count."""
+    policies: tuple[dict[str, Any], ...] | None = None
+    """Instead."""
+    pid: int = 0
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call, as far as it matters here."""
+
+    service: str
+    action: str
+    parameters: dict[str, Any]
+    region: str
+    key: str
 
 
 class World:
@@ -65,8 +124,16 @@ class World:
         self.plan = Plan()
         self.log: list[dict[str, Any]] = []
         self.pid = 0
+        self.lock = threading.RLock()
+        self.functions = Functions(self.register, self.may_log)
+        self.callers: dict[str, Caller] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what is known of things that are gone."""
         self.looks: dict[str, int] = {}
         self.ends: dict[str, str] = {}
+        self.deleters: dict[str, list[dict[str, Any]]] = {}
 
     def begin(self, plan: Plan) -> None:
         """Forget the log and the process, and go by another plan."""
@@ -82,12 +149,70 @@ class World:
         self.log.append({"index": len(self.log), "action": action, **facts})
         return len(self.log) - 1
 
-    def perhaps_kill(self, index: int, when: str) -> bool:
-        """Kill the process if the plan says here."""
-        if self.pid and self.plan.kill == {"index": index, "when": when}:
-            os.kill(self.pid, signal.SIGKILL)
-            return True
-        return False
+    def perhaps_kill(self, index: int, when: str, call: Call | None = None) -> bool:
+        """Kill the process, or the function that calls, if the plan says here."""
+        plan, pid = self.plan.kill, self.pid
+        if "action" in plan:
+            pid = self.callers.get(call.key, Caller()).pid if call else 0
+            if not pid or (call and call.action) != plan["action"] or when != plan["when"] or not plan["times"]:
+                return False
+            plan["times"] -= 1
+        elif not pid or plan != {"index": index, "when": when}:
+            return False
+        os.kill(pid, signal.SIGKILL)
+        return True
+
+    def register(self, key: str, role: str, pid: int) -> None:
+        """Know whose a key is from now on."""
+        self.callers[key] = Caller(role, pid=pid)
+
+    def policies_of(self, caller: Caller) -> list[dict[str, Any]]:
+        """Return the documents that say what it may do."""
+        if caller.policies is not None:
+            return list(caller.policies)
+        return _role_policies(caller.role)
+
+    def may_log(self, role: str, group: str) -> bool:
+        """Whether what a function prints can be read."""
+        with self.lock:
+            needed = [Ask(f"logs:{name}", f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:log-stream:1") for name in
+                      ("CreateLogStream", "PutLogEvents")]  # fmt: skip
+            sids = [allowing(_role_policies(role), ask) for ask in needed]
+            if None not in sids:
+                used = [[sid, ask.action] for sid, ask in zip(sids, needed, strict=True)]
+                self.note("PutLogEvents", service="logs", parameters={}, role=role, allowed=used)
+            return None not in sids
+
+    def forbids(self, call: Call) -> tuple[Ask | None, list[list[str]]]:
+        """Return what the caller may not do of this call, and by which statements it may do the rest."""
+        caller = self.callers.get(call.key)
+        if caller is None:
+            return None, []
+        policies, used = self.policies_of(caller), []
+        for ask in asks(call.service, call.action, call.parameters, call.region, ACCOUNT, _tags_of(call.region)):
+            sid = allowing(policies, ask)
+            if sid is None:
+                return ask, used
+            used.append([sid, ask.action])
+        return None, used
+
+    def ended(self, snapshot: Any, ends: str) -> None:
+        """Let a snapshot end, and tell of it."""
+        snapshot.status = ends
+        for _ in range(self.plan.event_copies):
+            self.send(snapshot, ends)
+
+    def send(self, snapshot: Any, ends: str) -> None:
+        """Tell of a snapshot's end."""
+        region = snapshot.ec2_backend.region_name
+        event = snapshot_event(snapshot.id, snapshot.volume.id, ends, region, ACCOUNT)
+        for function in woken_by(event, ACCOUNT):
+            self.functions.call_later(function, event)
+
+    def tick(self) -> None:
+        """Let all schedules be due."""
+        for function, event in due(ACCOUNT, REGION):
+            self.functions.call_later(function, event)
 
     def fault(self, action: str) -> str:
         """Return what goes wrong with this call, or nothing."""
@@ -112,8 +237,18 @@ def patch(world: World) -> None:
         snapshot = create(self, *args, **kwargs)
         if snapshot.description:  # those that a test makes for the past have none, and are completed at once
             snapshot.status = "pending"
-            world.ends[snapshot.id] = world.plan.snapshot_ends.pop(0) if world.plan.snapshot_ends else "completed"
+            ends = world.plan.snapshot_ends.pop(0) if world.plan.snapshot_ends else "completed"
+            world.ends[snapshot.id] = ends
+            if world.plan.snapshot_seconds is not None:
+                timer = threading.Timer(world.plan.snapshot_seconds, in_time, (self, snapshot, ends))
+                timer.daemon = True
+                timer.start()
         return snapshot
+
+    def in_time(backend: Any, snapshot: Any, ends: str) -> None:
+        with world.lock:
+            if backend.snapshots.get(snapshot.id) is snapshot and snapshot.status == "pending":
+                world.ended(snapshot, ends)
 
     def describe_snapshots(self: Any) -> ActionResult:
         owners, wanted = self._get_param("OwnerIds", []), int(self._get_param("MaxResults") or 1000)
@@ -148,12 +283,14 @@ def patch(world: World) -> None:
     def looked_at(self: Any, name_or_stack_id: str) -> Any:
         for stack in list(self.stacks.values()):
             if stack.status == "DELETE_IN_PROGRESS" and world.seen(stack.stack_id, world.plan.stack_looks):
-                stack.status = world.plan.stack_ends
+                refused = _undeletable(world, stack)
+                stack.status = "DELETE_FAILED" if refused else world.plan.stack_ends
                 if stack.status == "DELETE_COMPLETE":
                     delete_now(self, stack.stack_id)
                     stack.status = "DELETE_COMPLETE"
                 else:
-                    stack.stack_status_reason = "The following resource(s) failed to delete: [HeadNode]."
+                    failed = "The following resource(s) failed to delete: [HeadNode]."
+                    stack.stack_status_reason = refused or failed
         return describe_stacks(self, name_or_stack_id)
 
     CloudFormationBackend.delete_stack, CloudFormationBackend.describe_stacks = delete_stack, looked_at
@@ -172,6 +309,15 @@ def patch(world: World) -> None:
 
     DynamoDBBackend.get_item = look_at_item
 
+    create_now = LambdaBackend.create_function
+
+    def create_function(self: Any, spec: dict[str, Any]) -> Any:
+        if not _trusts(spec["Role"], "lambda.amazonaws.com") or not world.seen(spec["Role"], world.plan.role_looks):
+            raise InvalidParameterValueException("The role defined for the function cannot be assumed by Lambda.")
+        return create_now(self, spec)
+
+    LambdaBackend.create_function = create_function
+
 
 def _page(wanted: int) -> int:
     return min(wanted, 5)  # EC2 may give fewer than asked for; five makes every list one of several pages
@@ -182,9 +328,72 @@ def _listed(world: World, snapshot: Any) -> bool:
         return True
     if not world.seen(f"unlisted {snapshot.id}", world.plan.unlisted_looks):
         return False
-    if world.seen(snapshot.id, world.plan.snapshot_looks):
-        snapshot.status = world.ends[snapshot.id]
+    if world.plan.snapshot_seconds is None and world.seen(snapshot.id, world.plan.snapshot_looks):
+        world.ended(snapshot, world.ends[snapshot.id])
     return True
+
+
+def _role(arn: str) -> Any:
+    try:
+        return iam_backends[ACCOUNT]["aws"].get_role_by_arn(arn)
+    except Exception:  # noqa: BLE001  # moto says NoSuchEntity
+        return None
+
+
+def _role_policies(arn: str) -> list[dict[str, Any]]:
+    role = _role(arn)
+    if role is None:
+        return []
+    documents = [*role.policies.values(), *(policy.document for policy in role.managed_policies.values())]
+    return [json.loads(document) for document in documents]
+
+
+def _trusts(arn: str, service: str) -> bool:
+    role = _role(arn)
+    return role is not None and any(
+        statement["Principal"] == {"Service": service}
+        for statement in json.loads(unquote(role.assume_role_policy_document))["Statement"]
+    )
+
+
+def _tags_of(region: str) -> Callable[[str], dict[str, str]]:
+    def tags_of(id: str) -> dict[str, str]:
+        if id.startswith(("snap-", "vol-", "i-")):
+            return dict(ec2_backends[ACCOUNT][region].tags.get(id, {}))
+        try:
+            return dict(cloudformation_backends[ACCOUNT][region].get_stack(id).tags)
+        except Exception:  # noqa: BLE001  # there is none
+            return {}
+
+    return tags_of
+
+
+def _undeletable(world: World, stack: Any) -> str:
+    """Say why those rights with which a stack is deleted do not do; nothing if they do."""
+    policies = world.deleters.get(stack.stack_id)
+    if policies is None:
+        return ""
+    tags = {f"aws:ResourceTag/{key}": [value] for key, value in stack.tags.items()}
+    for resource in stack.resource_map._parsed_resources.values():
+        id, kind = resource.physical_resource_id, resource.type
+        needed = {
+            "AWS::EC2::Volume": [
+                Ask("ec2:DescribeVolumes"),
+                Ask("ec2:DeleteVolume", f"arn:aws:ec2:{REGION}:{ACCOUNT}:volume/{id}", tags),
+            ],
+            "AWS::DynamoDB::Table": [
+                Ask(f"dynamodb:{name}", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{id}")
+                for name in ("DescribeTable", "DeleteTable")
+            ],
+            "AWS::EC2::Instance": [
+                Ask("ec2:DescribeInstances"),
+                Ask("ec2:TerminateInstances", f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{id}", tags),
+            ],
+        }.get(kind, [])
+        for ask in needed:
+            if allowing(policies, ask) is None:
+                return f"{id}: not authorized to perform: {ask.action}"
+    return ""
 
 
 class Front:
@@ -193,13 +402,19 @@ class Front:
     def __init__(self, world: World) -> None:
         self.world = world
         self.moto = DomainDispatcherApplication(create_backend_app)
-        self.lock = threading.Lock()
+        self.lock = world.lock
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         # The length is known or there is no body; moto reads the body again.
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = _Body(body)
+        if path == "/_fake/idle":
+            quiet = self.world.functions.wait(60.0)
+            start("200 OK" if quiet else "504 Gateway Timeout", [])
+            return [b"{}"]
+        if path.endswith("/invocations") and path.startswith("/2015-03-31/functions/"):
+            return self._invoke(environ, body, start)
         with self.lock:  # the log's order is the order in which things happen
             if path.startswith("/_fake/"):
                 return self._fake(path.removeprefix("/_fake/"), body, start)
@@ -207,17 +422,71 @@ class Front:
 
     def _aws(self, environ: dict[str, Any], body: bytes, start: Callable[..., Any]) -> Iterable[bytes]:
         world = self.world
-        service, action, parameters = _call(environ, body)
-        fault = world.fault(action)
-        index = world.note(action, service=service, parameters=parameters, fault=fault, time=time.time())
-        if world.perhaps_kill(index, "before"):
+        call = _call(environ, body)
+        fault = world.fault(call.action)
+        facts: dict[str, Any] = {}
+        denied = None
+        if call.key in world.callers:
+            denied, facts["allowed"] = world.forbids(call)
+            facts["role"] = world.callers[call.key].role or call.key
+        index = world.note(
+            call.action, service=call.service, parameters=call.parameters, fault=fault, time=time.time(), **facts
+        )
+        if world.perhaps_kill(index, "before", call):
             return _hang_up(environ)
+        if denied is not None:
+            return _deny(call, denied, start)
         if fault in ("throttle", "error", "deny"):
-            return _refuse(service, fault, start)
-        answer = list(self.moto(environ, start))
-        if world.perhaps_kill(index, "after") or fault == "lost":
+            return _refuse(call.service, fault, start)
+        if call.action == "DeleteStack":
+            self._deleter(call)
+        answer = [] if call.action == "Invoke" else list(self.moto(environ, start))
+        if world.perhaps_kill(index, "after", call) or fault == "lost":
             return _hang_up(environ)
         return answer
+
+    def _deleter(self, call: Call) -> None:
+        """Remember with whose rights a stack goes: those of the role that was given, else the caller's own."""
+        role = call.parameters.get("RoleARN")
+        try:
+            stack = cloudformation_backends[ACCOUNT][call.region].get_stack(call.parameters["StackName"])
+        except Exception:  # noqa: BLE001  # there is none
+            return
+        if role:
+            self.world.deleters[stack.stack_id] = (
+                _role_policies(role) if _trusts(role, "cloudformation.amazonaws.com") else []
+            )
+        elif call.key in self.world.callers:
+            self.world.deleters[stack.stack_id] = self.world.policies_of(self.world.callers[call.key])
+
+    def _invoke(self, environ: dict[str, Any], body: bytes, start: Callable[..., Any]) -> Iterable[bytes]:
+        """Run a function, and let others call meanwhile: it does so itself."""
+        status = ""
+
+        def note_status(said: str, headers: list[tuple[str, str]]) -> None:
+            nonlocal status
+            status = said
+            start(said, headers)
+
+        with self.lock:
+            refused = list(self._aws(environ, body, note_status))
+            if status or refused:
+                return refused
+            call = _call(environ, body)
+            try:
+                function = lambda_backends[ACCOUNT][call.region].get_function(call.parameters["FunctionName"])
+            except Exception as error:  # noqa: BLE001  # moto's way to say that there is none
+                start("404 Not Found", [("x-amzn-errortype", "ResourceNotFoundException")])
+                return [json.dumps({"Type": "User", "Message": str(error)}).encode()]
+        event = json.loads(body or b"null")
+        if environ.get("HTTP_X_AMZ_INVOCATION_TYPE") == "Event":
+            self.world.functions.call_later(function, event)
+            start("202 Accepted", [])
+            return []
+        life = self.world.functions.call(function, event)
+        failed = [("X-Amz-Function-Error", "Unhandled")] if life.error else []
+        start("200 OK", [("Content-Type", "application/json"), *failed])
+        return [json.dumps(life.error or life.result).encode()]
 
     def _fake(self, what: str, body: bytes, start: Callable[..., Any]) -> Iterable[bytes]:
         world, said = self.world, json.loads(body or b"{}")
@@ -227,7 +496,8 @@ class Front:
                 world.begin(Plan(**said))
             case "reset":  # moto looks through all there ever was, each time
                 moto_api_backend.reset()
-                world.looks, world.ends = {}, {}
+                world.forget()
+                world.callers, world.functions.lives = {}, []
             case "process":
                 world.pid = said["pid"]
             case "mark":
@@ -236,6 +506,16 @@ class Front:
                     index = world.note(said["action"], service="", parameters=said.get("parameters", {}))
                 world.perhaps_kill(index, said["when"])
                 answer = {"index": index}
+            case "snapshot":
+                world.ended(_snapshot(said["id"]), said["ends"])
+            case "event":
+                world.send(_snapshot(said["id"]), said["ends"])
+            case "tick":
+                world.tick()
+            case "role":
+                world.callers[said["key"]] = Caller(policies=tuple(said["policies"]))
+            case "functions":
+                answer = world.functions.logged()
             case "log":
                 answer = world.log
             case "plan":
@@ -258,17 +538,53 @@ class _Body:
         return self.read(end + 1 if end >= 0 else -1)
 
 
-def _call(environ: dict[str, Any], body: bytes) -> tuple[str, str, dict[str, Any]]:
-    """Return the service, the action and some parameters of a request."""
+def _snapshot(id: str) -> Any:
+    return ec2_backends[ACCOUNT][REGION].snapshots[id]
+
+
+def _call(environ: dict[str, Any], body: bytes) -> Call:
+    """Return what a request asks for, and some of its parameters."""
     scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")[2].split("/")
-    service = scope[3] if len(scope) > 3 else ""
+    key, _, region, service = scope[:4] if len(scope) > 3 else ("", "", REGION, "")
     if target := environ.get("HTTP_X_AMZ_TARGET", ""):
-        return service, target.rpartition(".")[2], json.loads(body or b"{}")
+        return Call(service, target.rpartition(".")[2], json.loads(body or b"{}"), region, key)
     if "form" in environ.get("CONTENT_TYPE", ""):
-        form = {key: values[0] for key, values in parse_qs(body.decode()).items()}
-        return service, form.pop("Action", ""), form
+        form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        return Call(service, form.pop("Action", ""), form, region, key)
+    if service == "lambda":
+        return _rest_call(environ, body, region, key)
     # S3 has methods and paths where the others have actions.
-    return service, f"{environ['REQUEST_METHOD'].title()}Object", {"path": environ["PATH_INFO"]}
+    return Call(service, f"{environ['REQUEST_METHOD'].title()}Object", {"path": environ["PATH_INFO"]}, region, key)
+
+
+def _rest_call(environ: dict[str, Any], body: bytes, region: str, key: str) -> Call:
+    """Find which of Lambda's paths it is."""
+    for name, pattern in _lambda_paths().get(environ["REQUEST_METHOD"], []):
+        if found := pattern.fullmatch(environ["PATH_INFO"].rstrip("/")):
+            said = json.loads(body) if body and name != "Invoke" else {}
+            return Call("lambda", name, {**said, **found.groupdict()}, region, key)
+    return Call("lambda", "", {}, region, key)
+
+
+@functools.cache
+def _lambda_paths() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    model = botocore.session.Session().get_service_model("lambda")
+    paths: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    for name in model.operation_names:
+        http = model.operation_model(name).http
+        pattern = re.sub(r"\{(\w+)\+?\}", r"(?P<\1>[^/]+)", http["requestUri"].partition("?")[0].rstrip("/"))
+        paths.setdefault(http["method"], []).append((name, re.compile(pattern)))
+    return paths
+
+
+def _deny(call: Call, ask: Ask, start: Callable[..., Any]) -> Iterable[bytes]:
+    who = f"arn:aws:sts::{ACCOUNT}:assumed-role/emulated/session"
+    message = f"User: {who} is not authorized to perform: {ask.action} on resource: {ask.resource}"
+    why = f"{message} because no identity-based policy allows the {ask.action} action"
+    if call.service == "ec2":
+        return _said("ec2", "UnauthorizedOperation", f"You are not authorized to perform this operation. {why}", start)
+    code = {"sns": "AuthorizationError", "s3": "AccessDenied", "iam": "AccessDenied", "cloudformation": "AccessDenied"}
+    return _said(call.service, code.get(call.service, "AccessDeniedException"), why, start)
 
 
 def _refuse(service: str, fault: str, start: Callable[..., Any]) -> Iterable[bytes]:
@@ -277,11 +593,18 @@ def _refuse(service: str, fault: str, start: Callable[..., Any]) -> Iterable[byt
         "error": ("InternalError", "500 Internal Server Error"),
         "deny": ("UnauthorizedOperation" if service == "ec2" else "AccessDenied", "403 Forbidden"),
     }[fault]
-    if service == "dynamodb":
-        start(status, [("Content-Type", "application/x-amz-json-1.0")])
-        return [json.dumps({"__type": f"com.amazon.coral.service#{code}", "message": fault}).encode()]
+    return _said(service, code, f"as the plan says: {fault}", start, status)
+
+
+def _said(
+    service: str, code: str, message: str, start: Callable[..., Any], status: str = "403 Forbidden"
+) -> Iterable[bytes]:
+    """Say no in the words of a service."""
+    if service in _SPEAK_JSON:
+        start(status, [("Content-Type", "application/x-amz-json-1.0"), ("x-amzn-errortype", code)])
+        return [json.dumps({"__type": f"com.amazon.coral.service#{code}", "message": message}).encode()]
     start(status, [("Content-Type", "text/xml")])
-    error = f"<Error><Code>{code}</Code><Message>as the plan says: {fault}</Message></Error>"
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
     if service == "ec2":
         return [f"<Response><Errors>{error}</Errors><RequestID>1</RequestID></Response>".encode()]
     if service == "s3":
@@ -294,18 +617,20 @@ def _hang_up(environ: dict[str, Any]) -> Iterable[bytes]:
     return []
 
 
-def main(port_file: Path) -> None:
+def main(port_file: Path, address: str = "127.0.0.1", port: str = "0") -> None:
     """Serve until the standard input ends, which it does when whoever started this is gone."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     world = World()
     patch(world)
-    server = make_server("127.0.0.1", 0, Front(world), threaded=True)
+    server = make_server(address, int(port), Front(world), threaded=True)
+    world.functions.endpoint = f"http://{address}:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     temporary = port_file.with_suffix(".new")
     temporary.write_text(str(server.server_port))
     temporary.replace(port_file)
     sys.stdin.read()
+    world.functions.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

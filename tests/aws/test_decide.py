@@ -25,8 +25,8 @@ from cluster.aws.actions import (
 from cluster.aws.decide import next_action
 from cluster.aws.foresee import NEW, foresee
 from cluster.aws.keep import surplus
-from cluster.aws.settings import CREATED, INTENT, MANAGED, OUTCOME, PINNED, REQUEST, RUN, SET, STACK, FinalizeSettings
-from cluster.aws.state import Fleet, Intent, Named, Outcome, Request, Snapshot, Stack, State, Volume
+from cluster.aws.settings import CREATED, MANAGED, OUTCOME, PINNED, RUN, SET, STACK, FinalizeSettings
+from cluster.aws.state import Fleet, Intent, Named, Outcome, Snapshot, Stack, State, Volume
 
 ARN = "arn:aws:cloudformation:r:1:stack/pipe/1"
 WANTED = FinalizeSettings("run-1", "pipe", "c.yaml")

@@ -67,10 +67,10 @@ class Emulator:
 
 
 @contextmanager
-def emulated(folder: Path) -> Iterator[Emulator]:
-    """Start an emulator, and end it."""
+def emulated(folder: Path, address: str = "127.0.0.1") -> Iterator[Emulator]:
+    """Start an emulator that listens on an address of this machine, and end it."""
     port = folder / "port"
-    command = [sys.executable, "-m", "tests.aws.emulator", str(port)]
+    command = [sys.executable, "-m", "tests.aws.emulator", str(port), address]
     with (folder / "emulator.log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -84,7 +84,7 @@ def emulated(folder: Path) -> Iterator[Emulator]:
         while not port.exists():
             assert process.poll() is None, (folder / "emulator.log").read_text()
             time.sleep(0.05)
-        yield Emulator(f"http://127.0.0.1:{port.read_text()}")
+        yield Emulator(f"http://{address}:{port.read_text()}")
     finally:
         assert process.stdin is not None
         process.stdin.close()

@@ -375,6 +375,8 @@ def _undeletable(world: World, stack: Any) -> str:
         return ""
     tags = {f"aws:ResourceTag/{key}": [value] for key, value in stack.tags.items()}
     for resource in stack.resource_map._parsed_resources.values():
+        if isinstance(resource, str):  # what moto keeps there besides
+            continue
         id, kind = resource.physical_resource_id, resource.type
         needed = {
             "AWS::EC2::Volume": [

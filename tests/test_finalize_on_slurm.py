@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -188,6 +188,21 @@ class Daemon:
         self.lab.aws.dynamodb.put_item(TableName=f"parallelcluster-{self.cluster.name}", Item=item)
 
 
+def wait(lab: Lab, run: Path, jobs: dict[str, Any], over: Callable[[], bool]) -> None:
+    """Wait until it is over; not if the last job said that it could not do its part."""
+
+    def is_over() -> bool:
+        finish = lab.slurm.job(jobs["finish"])
+        assert finish["ExitCode"] in ("0:0", "1:0"), logs_of(lab, run)
+        return over()
+
+    try:
+        wait_until(is_over, 300, "the end")
+    except TimeoutError as error:
+        error.add_note(logs_of(lab, run))
+        raise
+
+
 def logs_of(lab: Lab, run: Path) -> str:
     texts = [f"{path.name}\n{path.read_text()}" for path in sorted(run.glob("*slurm*"))]
     lives = lab.emulator.fake("functions")
@@ -208,11 +223,7 @@ def test_a_good_day_ends_with_its_snapshot_and_without_its_cluster(lab: Lab, ano
         run, jobs, said = submit(lab, another, out, settings, "--workers", "1:1")
         assert f"if all goes well: /data of {cluster.name} is kept as a snapshot" in said
         with Daemon(lab, cluster, run) as daemon:
-            try:
-                wait_until(lambda: cluster.status() == "DELETE_COMPLETE", 300, "the cluster to be gone")
-            except TimeoutError as error:
-                error.add_note(logs_of(lab, run))
-                raise
+            wait(lab, run, jobs, lambda: cluster.status() == "DELETE_COMPLETE")
     name = run_id(path.name for path in (out / DAY / ".raypipe").glob("*/*T*-*"))
     (new,) = cluster.of_run(name)
     text = cluster.text.replace(cluster.old[-1].encode(), new.encode())
@@ -238,11 +249,7 @@ def test_a_failed_day_leaves_its_snapshot_and_its_cluster(lab: Lab, another: Pat
     with armed(lab, tmp_path) as (cluster, settings):
         run, jobs, _ = submit(lab, day, out, settings, "--fixed", "1")
         with Daemon(lab, cluster, run) as daemon:
-            try:
-                wait_until(lambda: any("completed" in each["Subject"] for each in lab.told()), 300, "the last word")
-            except TimeoutError as error:
-                error.add_note(logs_of(lab, run))
-                raise
+            wait(lab, run, jobs, lambda: any("completed" in each["Subject"] for each in lab.told()))
             lab.emulator.fake("idle")
         assert cluster.status() == "CREATE_COMPLETE"
         assert cluster.fleet() == "STOPPED"

@@ -47,11 +47,11 @@ def stack_to_end(state: State, settings: FinalizeSettings) -> Stack | Stop:
 def volume_to_keep(state: State, settings: FinalizeSettings) -> Volume | Stop:
     """Return the one volume that is meant; what the configuration says of the mount tells it from others."""
     at = [entry for entry in state.config if entry.mount == settings.mount]
-    if len(at) != 1:
+    if len(at) != 1 or at[0].fixed:
         return Stop(
             "refused",
-            f"the configuration has {len(at) or 'no'} volumes at {settings.mount}",
-            f"{settings.config} must have one entry of SharedStorage with this MountDir",
+            at[0].fixed if len(at) == 1 else f"the configuration has {len(at) or 'no'} volumes at {settings.mount}",
+            f"{settings.config} must have one entry of SharedStorage with this MountDir, and EbsSettings with its Size",
         )
     candidates = [volume for volume in state.volumes if settings.volume in ("", volume.id)]
     if len(candidates) > 1:

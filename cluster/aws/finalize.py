@@ -111,7 +111,7 @@ class Finalizer:
             asked = time.monotonic()
             if not self._lease().take():
                 return OTHER
-            state, config = self._look()
+            state, config = self.look()
             action = self._decide(state)
             self.heard(action, in_words(action, self.settings))
             if isinstance(action, Stop):
@@ -124,12 +124,13 @@ class Finalizer:
 
     def plan(self) -> list[Step]:
         """Return what would be done, and change nothing; the outputs are not read, they are taken to hold."""
-        state, _ = self._look()
+        state, _ = self.look()
         steps = foresee(state, self.settings)
         looks = any(isinstance(step.action, LookAtFleet) for step in steps)
         return foresee(self._with_fleet(state), self.settings) if looks else steps
 
-    def _look(self) -> tuple[State, Content]:
+    def look(self) -> tuple[State, Content]:
+        """Return what there is, and the configuration. Raises `AwsRefused`, `AwsUnavailable`, `ConfigRefused`."""
         aws, settings = self.tools.aws, self.settings
         snapshots = snapshots_of(aws, settings)
         stack = stack_of(aws, settings, snapshots)

@@ -143,6 +143,9 @@ def _volume(found: dict[str, Any], run: str) -> Volume:
         size_gib=found["Size"],
         intent=_intent(tags.get(INTENT, "")),
         told=frozenset(told) if told_run == run else frozenset(),
+        kind=found.get("VolumeType", ""),
+        iops=found.get("Iops") or 0,
+        mb_per_s=found.get("Throughput") or 0,
         request=_request(tags),
     )
 

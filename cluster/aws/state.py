@@ -95,6 +95,9 @@ class Volume:
     intent: Intent | None = None
     told: frozenset[str] = frozenset()
     """The events of this run that were told before there was a snapshot."""
+    kind: str = "gp3"
+    iops: int = 3000
+    mb_per_s: int = 125
     request: Request | None = None
 
 
@@ -146,6 +149,9 @@ class Named:
     mount: str
     name: str
     snapshot: str
+    """Nothing for a new volume."""
+    fixed: str = ""
+    """Why it cannot be pointed at another snapshot; nothing if it can."""
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,9 @@ STOPS = {
     "no volume": (replace(START, volumes=()), "refused", "it has none"),
     "two volumes of one name": (replace(START, volumes=(*START.volumes, Volume("vol-2", "d", 1))), "refused", "vol-1, vol-2"),
     "no mount": (replace(START, config=()), "refused", "no volumes at /data"),
+    "a volume that cannot be made of another": (
+        replace(START, config=(Named("/data", "d", "", "written oddly"),)), "refused", "written oddly",
+    ),
     "a cluster that raypipe did not make": (
         replace(START, stack=stack("CREATE_COMPLETE", tags=TAGS | {MANAGED: "false"})), "refused", "no tag raypipe:managed=true",
     ),

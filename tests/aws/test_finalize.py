@@ -147,6 +147,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no such cluster": ({"cluster": "nobody", "snapshots": "s"}, "", "no cluster 'nobody'"),
     "no such mount": ({"mount": "/nowhere"}, "", "no volumes at /nowhere"),
     "no such volume": ({"volume": "vol-0"}, "", "cannot be told"),
+    "no settings": ({}, "SharedStorage: [{MountDir: /data, StorageType: Ebs}]", "has no EbsSettings"),
     "no YAML": ({}, "a: [", "no YAML"),
 }
 

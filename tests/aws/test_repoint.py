@@ -1,10 +1,11 @@
 """One scalar of a configuration changes, every other byte stays."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.aws.calls import Aws
@@ -35,6 +36,11 @@ STRANGE = {
     "no newline at the end": ("SharedStorage:\n" + entry()).rstrip("\n"),
     "mounted without a slash": "SharedStorage:\n" + entry("data"),
     "a byte order mark": "\ufeffSharedStorage:\n" + entry(),
+    "an end of the document": f"%YAML 1.1\n---\nSharedStorage:\n{entry()}...\n",
+    "a key twice elsewhere": f"Region: a\nRegion: b\nSharedStorage:\n{entry()}",
+    "an anchor elsewhere": f"Tags: &t [1]\nMore: *t\nSharedStorage:\n{entry()}",
+    "entries that are none": f"SharedStorage:\n  -\n  - 5\n{entry()}",
+    "another kind of storage at the mount": f"SharedStorage:\n  - {{MountDir: /data, StorageType: Efs}}\n{entry()}",
     "other storage beside it": "SharedStorage:\n  - {MountDir: /fsx, StorageType: FsxLustre}\n" + entry(),
 }
 
@@ -61,8 +67,28 @@ REFUSED = {
     "no storage": ("Region: x\n", "mounts no volumes at /data"),
     "another mount": ("SharedStorage:\n" + entry("/other"), "mounts no volumes at /data"),
     "twice the mount": ("SharedStorage:\n" + entry() + entry("data/"), "mounts 2 volumes"),
-    "no snapshot": ("SharedStorage:\n" + entry(snapshot="Encrypted: true"), "has no SnapshotId"),
-    "an empty snapshot": ("SharedStorage:\n" + entry(snapshot="SnapshotId:"), "has no SnapshotId"),
+    "no settings": ("SharedStorage:\n  - {MountDir: /data, StorageType: Ebs}\n", "has no EbsSettings"),
+    "empty settings": (
+        "SharedStorage:\n  - MountDir: /data\n    StorageType: Ebs\n    EbsSettings:\n",
+        "no EbsSettings",
+    ),
+    "a volume of its own": ("SharedStorage:\n" + entry(snapshot="VolumeId: vol-1"), "stays without it"),
+    "settings without a plain line": (
+        "SharedStorage:\n  - MountDir: /data\n    StorageType: Ebs\n    EbsSettings:\n      Raid:\n        Type: 1\n",
+        "no plain place",
+    ),
+    "a key without a value": (
+        "SharedStorage: [{MountDir: /data, StorageType: Ebs, EbsSettings: {SnapshotId, Size: 5}}]\n",
+        "without something else",
+    ),
+    "an unknown tag": (f"Tags: !Sub x\nSharedStorage:\n{entry()}", "no YAML"),
+    "tabs for blanks": (f"SharedStorage:\n{entry()}".replace("      Size", "\tSize"), "no YAML"),
+    "a tab before a comment": (f"SharedStorage:\t# here\n{entry()}", "no YAML"),
+    "two documents": (f"SharedStorage:\n{entry()}---\nRegion: x\n", "no YAML"),
+    "an alias of another's snapshot": (
+        f"SharedStorage:\n{entry('/b', f'SnapshotId: &s {OLD}')}{entry(snapshot='SnapshotId: *s')}",
+        "written as",
+    ),
     "two snapshots": ("SharedStorage:\n" + entry(snapshot=f"SnapshotId: {OLD}\n      SnapshotId: x"), "a second Snap"),
     "two storages": ("SharedStorage: []\nSharedStorage:\n" + entry(), "a second SharedStorage"),
     "an anchor": ("SharedStorage:\n" + entry(snapshot=f"SnapshotId: &s {OLD}"), "written as"),
@@ -85,39 +111,130 @@ def test_what_is_not_plain_is_refused(text: str, why: str) -> None:
     assert caught.value.hint
 
 
-@given(
-    mounts=st.lists(st.sampled_from(["/data", "/a", "/b", "/c"]), unique=True, min_size=1),
-    styles=st.lists(st.sampled_from([None, "'", '"']), min_size=4, max_size=4),
-    flow=st.booleans(),
-    width=st.integers(10, 200),
-    indent=st.integers(2, 9),
-)
-def test_the_rest_of_any_configuration_means_what_it_meant(
-    mounts: list[str], styles: list[str | None], flow: bool, width: int, indent: int
-) -> None:
-    storage = [
-        {
-            "MountDir": mount,
-            "StorageType": "Ebs",
-            "Name": "é",
-            "EbsSettings": {"SnapshotId": f"snap-{number}", "Size": 1},
-        }
-        for number, mount in enumerate(mounts)
-    ]
-    text = yaml.safe_dump(
-        {"SharedStorage": storage}, default_flow_style=flow, width=width, indent=indent, default_style=styles[0]
-    )
-    if "/data" not in mounts:
-        with pytest.raises(ConfigRefused):
-            repoint(text.encode(), "/data", NEW)
+BARE = {
+    "beside the size": ("      Size: 5\n", "      Size: 5\n      SnapshotId: NEW\n"),
+    "behind a comment": (
+        "      Size: 5 # GB\n      # more\n      Iops: 1\n",
+        "      Size: 5 # GB\n      SnapshotId: NEW\n      # more\n      Iops: 1\n",
+    ),
+    "at the end of the file": ("      Size: 5", "      Size: 5\n      SnapshotId: NEW"),
+    "quoted keys": ('      "Size": "5"\n', '      "Size": "5"\n      SnapshotId: NEW\n'),
+    "deeper": ("            Size: 5\n", "            Size: 5\n            SnapshotId: NEW\n"),
+    "not within what goes on": (
+        "      Raid:\n        Type: 1\n      Iops:\n        5\n      Size: 5\n      KmsKeyId: a\n        b\n",
+        "      Raid:\n        Type: 1\n      Iops:\n        5\n      Size: 5\n      SnapshotId: NEW\n      KmsKeyId: a\n        b\n",
+    ),
+    "without a size": (
+        "      Iops: 1\n      Encrypted: true\n",
+        "      Iops: 1\n      Encrypted: true\n      SnapshotId: NEW\n",
+    ),
+    "an alias for a size": (
+        "      Iops: &i 5\n      Size: *i\n",
+        "      Iops: &i 5\n      SnapshotId: NEW\n      Size: *i\n",
+    ),
+    "defaults of another": (
+        "      <<: {Size: 5}\n      Iops: 1\n",
+        "      <<: {Size: 5}\n      Iops: 1\n      SnapshotId: NEW\n",
+    ),
+    "a key without a value": (
+        "      SnapshotId:  # none yet\n      Size: 5\n",
+        "      SnapshotId: NEW  # none yet\n      Size: 5\n",
+    ),
+    "a null": ("      SnapshotId: ~\n", "      SnapshotId: NEW\n"),
+    "an empty word": ("      SnapshotId: ''\n", "      SnapshotId: 'NEW'\n"),
+    "braces": ("      {Size: 5}\n", "      {SnapshotId: NEW, Size: 5}\n"),
+    "braces over lines": ("      {\n  Size: 5,\n }\n", "      {\n  SnapshotId: NEW, Size: 5,\n }\n"),
+    "empty braces": ("      { }\n", "      { SnapshotId: NEW}\n"),
+}
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"], ids=["LF", "CRLF"])
+@pytest.mark.parametrize(("settings", "wanted"), BARE.values(), ids=BARE)
+def test_a_new_volume_gets_a_snapshot(settings: str, wanted: str, ends: str) -> None:
+    before = "# é 🧠\nSharedStorage:\n  - MountDir: /data\n    StorageType: Ebs\n    EbsSettings:\n"
+    config, expected = ((before + each).replace("\n", ends).encode() for each in (settings, wanted))
+
+    changed = repoint(config, "data/", NEW)
+
+    assert changed == expected.replace(b"NEW", NEW.encode())
+    assert repoint(changed, "/data", NEW) == changed
+    assert repoint(changed, "/data", OLD) == expected.replace(b"NEW", OLD.encode())
+    (named,) = named_in(config)
+    assert (named.mount, named.snapshot.strip("~"), named.fixed) == ("/data", "", "")
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> str:
+    """Write a configuration as people might: any order, quotes, comments, blanks, braces, ends of lines."""
+    comments = st.sampled_from(["", "", "  # was snap-1, once", "  # SnapshotId: snap-0comment", " # é 🧠"])
+    names = st.sampled_from(["{}", "'{}'", '"{}"'])
+
+    def line(indent: str, key: str, value: str) -> str:
+        return f"{indent}{draw(names).format(key)}: {value}{draw(comments)}\n"
+
+    def settings(indent: str, snapshot: str) -> str:
+        wanted = {"Size": "1000", "Iops": "3000", "Encrypted": "true", "VolumeType": "gp3"}
+        keys = draw(st.permutations([*wanted]))[: draw(st.integers(1, 4))]
+        if draw(st.booleans()):
+            keys.insert(draw(st.integers(0, len(keys))), "SnapshotId")
+            wanted["SnapshotId"] = draw(names).format(snapshot)
+        if draw(st.booleans()):
+            within = draw(st.sampled_from([", ", ",\n" + indent, " , "]))
+            return f" {{{within.join(f'{key}: {wanted[key]}' for key in keys)}}}{draw(comments)}\n"
+        between = draw(st.sampled_from(["", "\n", f"{indent}# SnapshotId: snap-0between\n", "# at the margin\n"]))
+        return draw(comments) + "\n" + between.join(line(indent, key, wanted[key]) for key in keys)
+
+    dash = draw(st.sampled_from(["- ", "  - ", "  -   "]))
+    storage = []
+    for mount in draw(st.sampled_from([("/data",), ("data", "/home2"), ("/home2", "/data/"), ("/home2",)])):
+        indent = " " * len(dash)
+        keys = [
+            line("", "MountDir", draw(names).format(mount)),
+            line("", "StorageType", draw(st.sampled_from(["Ebs", "'EBS'"]))),
+            f"EbsSettings:{settings(indent + ' ' * draw(st.integers(1, 7)), 'snap-0other' if mount == '/home2' else OLD)}",
+        ]
+        storage.append(dash + indent.join(draw(st.permutations(keys))))
+    parts = [f"SharedStorage:{draw(comments)}\n" + "".join(storage), "Region: here\n", "Tags: [{Key: é, Value: 🧠}]\n"]
+    text = "".join(draw(st.permutations(parts)))
+    start = draw(st.sampled_from(["", "---\n", "\ufeff", "# snap-1\n\n"]))
+    text = start + text.rstrip("\n") + draw(st.sampled_from(["", "\n", "\n\n", "\n...\n"]))
+    return text.replace("\n", draw(st.sampled_from(["\n", "\r\n", "\r"])))
+
+
+@settings(deadline=None)
+@given(configurations())
+def test_of_any_configuration_nothing_else_changes(text: str) -> None:
+    config, before = text.encode(), yaml.safe_load(text)
+    at = [entry for entry in before["SharedStorage"] if entry["MountDir"] != "/home2"]
+    if not at:
+        with pytest.raises(ConfigRefused, match="mounts no volumes"):
+            repoint(config, "/data", NEW)
         return
-    storage[mounts.index("/data")]["EbsSettings"]["SnapshotId"] = NEW
-    assert yaml.safe_load(repoint(text.encode(), "/data", NEW)) == {"SharedStorage": storage}
+    old = at[0]["EbsSettings"].get("SnapshotId", "")
+
+    changed = repoint(config, "/data", NEW)
+
+    at[0]["EbsSettings"]["SnapshotId"] = NEW
+    assert yaml.safe_load(changed.decode()) == before
+    if old:
+        assert changed == config.replace(OLD.encode(), NEW.encode())
+    else:
+        came = rf"SnapshotId: {NEW}".encode()
+        assert config in [
+            re.sub(came + b", ", b"", changed),
+            re.sub(b" *" + came + b"(\r\n|\n|\r)", b"", changed),
+            re.sub(b"(\r\n|\n|\r) *" + came + b"$", b"", changed),
+        ]
+    assert {one.mount: one.snapshot for one in named_in(changed)}["/data"] == NEW
+    assert repoint(changed, "/data", NEW) == changed
+    if old:
+        assert repoint(changed, "/data", OLD) == config
 
 
 def test_what_a_configuration_names() -> None:
-    text = "SharedStorage:\n" + entry() + entry("/b", "SnapshotId: snap-1") + "  - {MountDir: /c, StorageType: Ebs}\n"
-    assert named_in(text.encode()) == (Named("/data", "d", OLD), Named("/b", "d", "snap-1"), Named("/c", "", ""))
+    text = f"SharedStorage:\n{entry()}{entry('/b', 'Iops: 1')}  - {{MountDir: /c, StorageType: Ebs}}\n"
+    fixed = "the volume at /c has no EbsSettings in the configuration"
+    assert named_in(text.encode()) == (Named("/data", "d", OLD), Named("/b", "d", ""), Named("/c", "", "", fixed))
 
 
 def test_a_file_is_replaced_with_its_rights_and_through_a_link(tmp_path: Path) -> None:

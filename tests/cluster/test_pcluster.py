@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from cluster.aws.repoint import repoint
 from cluster.data_volume import DataVolume, Snapshot, judged, loss_words, refuse_unsaved
 from cluster.errors import ClusterRefused, NotSaved, PclusterMissing, SettingsError
+from cluster.instances import load_table
 from cluster.pcluster import VERSION, Pcluster, check_name, find_tool, own_folder, state_lines
+from cluster.pcluster_check import problems, read_config
 from cluster.pcluster_config import render
 from raypipe.cluster_verbs import WHEEL
 from tests.cluster.aws import REGION, Aws, emulated_aws, pcluster_tool
@@ -58,6 +61,20 @@ def settings_file(folder: Path, **told: object) -> Path:
 )
 def test_the_schema_has_nothing_against_what_we_render(settings: object) -> None:
     assert Pcluster(pcluster_tool()).schema_problems(render(settings)) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_what_we_render_for_a_new_volume_can_be_pointed_at_its_snapshot(ends: str) -> None:
+    first, second = "snap-0123456789abcdef0", "snap-00000000000000001"
+    config = render(SETTINGS).replace("\n", ends)
+    pointed = repoint(config.encode(), SETTINGS.mount, first).decode()
+
+    came = f"      SnapshotId: {first}{ends}"
+    assert pointed.count(came) == 1
+    assert pointed.replace(came, "") == config
+    assert repoint(pointed.encode(), SETTINGS.mount, second).decode() == pointed.replace(first, second)
+    assert Pcluster(pcluster_tool()).schema_problems(pointed) == []
+    assert problems(read_config(pointed, "it"), load_table()) == []
 
 
 @pytest.mark.parametrize(

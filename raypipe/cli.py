@@ -433,6 +433,7 @@ def finalize(
     deleted before the new snapshot is completed. To be called again after anything: what is done stays done.
     """
     from raypipe import finalize as finalizing
+    from raypipe import finalize_words as words
     from raypipe.config import load_config
     from raypipe.submit import Choice
 
@@ -449,7 +450,7 @@ def finalize(
         return
     if dry_run:
         foreseen = finalizing.foresee(asked)
-        typer.echo(finalizing.foreseen_json(foreseen) if json else finalizing.foreseen_text(foreseen), nl=False)
+        typer.echo(words.foreseen_json(foreseen) if json else words.foreseen_text(foreseen), nl=False)
         return
     if not yes and sys.stdin.isatty() and (goes := finalizing.foresee(asked).deletions):
         typer.echo("\n".join(goes), err=True)
@@ -460,11 +461,12 @@ def finalize(
 
 def _finalize(days: list[Path], choice: Any, settings: Any, *, waits: bool = True, json: bool = False) -> int:
     from raypipe import finalize as finalizing
+    from raypipe import finalize_words as words
     from raypipe.steps import steps_shown
 
     with steps_shown() as steps:
         ended = finalizing.finalize(finalizing.Asked(days, choice, settings, waits), steps)
-    typer.echo(finalizing.ended_json(ended) if json else finalizing.ended_text(ended), nl=False)
+    typer.echo(words.ended_json(ended) if json else words.ended_text(ended), nl=False)
     return ended.exit_code
 
 

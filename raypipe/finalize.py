@@ -7,34 +7,34 @@ the nodes are stopped, so it hands over to the function that `raypipe cluster ar
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from cluster import slurm
 from cluster.aws.act import Tools
-from cluster.aws.actions import Action, DeleteCluster, DeleteSnapshot, Done, HandOver, Stop, StopFleet, Verify, Wait
+from cluster.aws.actions import Action, Done, HandOver, Stop, StopFleet, Verify, Wait
 from cluster.aws.arm import function_name
 from cluster.aws.calls import connect
+from cluster.aws.costs import costs
 from cluster.aws.finalize import Finalizer
-from cluster.aws.foresee import Step
 from cluster.aws.look import function_there, snapshots_of
 from cluster.aws.notify import sns_client, tell
 from cluster.aws.settings import FinalizeSettings
 from cluster.aws.state import Outcome, Snapshot
-from cluster.errors import ClusterError, FinalizeRefused, PclusterMissing
+from cluster.errors import AwsRefused, ClusterError, FinalizeRefused, PclusterMissing
 from cluster.names import FINISH, part_of
 from cluster.node_type import node_type
 from cluster.others import in_words, others
 from cluster.pcluster import find_tool
+from cluster.secret_files import secrets_on
 from cluster.slurm import Job
 from raypipe.api import plan_day
+from raypipe.cluster_verbs import table_of
 from raypipe.config import Config
-from raypipe.day import find_day
 from raypipe.ending import Ending, find_ending
 from raypipe.errors import RaypipeError, UsageError
+from raypipe.finalize_words import Ended, Foreseen, promised
 from raypipe.lock import day_lock
 from raypipe.memory import in_gb
 from raypipe.plan import Plan
@@ -43,6 +43,7 @@ from raypipe.submit import Choice
 from raypipe.verify import bytes_of, verify_days
 
 _NO_RUN = "00000000T000000-0000"
+_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -57,61 +58,33 @@ class Asked:
     """Whether to go on until it is over; without, as far as is possible now."""
 
 
-@dataclass(frozen=True)
-class Foreseen:
-    """What would be done."""
-
-    ending: Ending
-    steps: Sequence[Step]
-    costs: Sequence[str]
-
-    @property
-    def deletions(self) -> list[str]:
-        """What of it deletes something, in words."""
-        return [step.text for step in self.steps if isinstance(step.action, DeleteCluster | DeleteSnapshot)]
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How it went."""
-
-    run: str
-    good: bool
-    """Whether all outputs are there, as they were written."""
-    text: str
-    over: bool = True
-    """Whether there is nothing left to be waited for."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 done, 1 the run was not good (and what is wanted then was done), 75 to be gone on with."""
-        return 75 if not self.over else 0 if self.good else 1
-
-
 def finalize(asked: Asked, steps: Steps) -> Ended:
     """End the runs of days, and their cluster as is wanted; safe to be called again after anything.
 
     Raises `UsageError`, `Refused`, and what `Finalizer.finalize` raises; as the last job of a run it also tells people so.
     """
-    with ExitStack() as held:
-        for day in {find_day(path, asked.choice.output) for path in asked.days}:
-            if day.state.is_dir():  # nobody begins another run of a day whose volume is about to go
-                held.enter_context(day_lock(day.state))
-        end = _End(asked, steps)
-        try:
+    end = _End(asked, steps)
+    try:
+        with ExitStack() as held:
+            for plan in end.plans:
+                if plan.day.state.is_dir():  # nobody begins another run of a day whose volume is about to go
+                    held.enter_context(day_lock(plan.day.state))
             return end.finalize()
-        except _NotTheLast as found:
-            return end.left_to_others(str(found))
-        except (ClusterError, RaypipeError) as error:
-            if _last_job():  # nobody reads what it prints
-                end.tell("refused", f"run {end.ending.run} could NOT be finalized", str(error))
-            raise
+    except _NotTheLast as found:
+        return end.left_to_others(str(found))
+    except (ClusterError, RaypipeError) as error:
+        if _last_job():  # nobody reads what it prints
+            end.tell("refused", f"run {end.ending.run} could NOT be finalized", str(error))
+        raise
 
 
 def foresee(asked: Asked) -> Foreseen:
     """Return what `finalize` would do if all outputs hold; changes nothing, reads no output. Raises as it does."""
     end = _End(asked, Steps())
-    return Foreseen(end.ending, end.finalizer().plan(), ())
+    finalizer = end.finalizer()
+    state, content = finalizer.look()
+    steps, config = finalizer.plan(), asked.config
+    return Foreseen(end.ending, steps, costs(steps, state, content.text, table_of(config.cluster), region_of(config)))
 
 
 def tell_end(asked: Asked) -> list[str]:
@@ -131,11 +104,14 @@ class _End:
         self.asked, self.steps = asked, steps
         self.plans = plans_of(asked)
         self.ending = find_ending(self.plans)
+        self.notes: list[str] = []
+        """What people should know beside."""
         self.complaints: list[str] = []
 
     def finalize(self) -> Ended:
         """Go through it."""
-        self.steps.say(f"run {self.ending.run}\n{self.ending.outcome.text}")
+        self.notes = secrets_notes(Path(self.asked.config.cluster.mount))
+        self.steps.say("\n".join([f"run {self.ending.run}", self.ending.outcome.text, *self.notes]))
         finalizer = self.finalizer()
         if not _last_job() and any(isinstance(step.action, StopFleet | HandOver) for step in finalizer.plan()):
             self._refuse_busy()  # at once, and not after the outputs were read
@@ -156,8 +132,10 @@ class _End:
         """Return who does it."""
         settings = settings_of(self.asked.config, self.ending.run)
         tools = _tools(self.asked.config)
-        stays = node_type() != "ComputeFleet" and (self.asked.waits or not function_there(tools.aws, tools.function))
-        return Finalizer(settings, self.ending.outcome, tools, verify=self._verify, heard=self._heard, stays=stays)
+        stays = node_type() != "ComputeFleet" and (self.asked.waits or not _is_armed(tools))
+        found = self.ending.outcome
+        outcome = Outcome(found.good, "\n".join([found.text, *self.notes]))
+        return Finalizer(settings, outcome, tools, verify=self._verify, heard=self._heard, stays=stays)
 
     def left_to_others(self, why: str) -> Ended:
         """Leave the cluster to whoever is still at work on it, and tell people."""
@@ -204,7 +182,8 @@ class _End:
         me = _last_job()
         if not (found := others(me)):
             if me:
-                slurm.end_with_node(me.number)  # its node goes now, and it has no second life to lead
+                with suppress(ClusterError):  # a second life would do nothing that is done
+                    slurm.end_with_node(me.number)  # its node goes now
             return
         here = f"{in_words(found)} {'is' if len(found) == 1 else 'are'} still here"
         if me:
@@ -213,6 +192,15 @@ class _End:
             f"{here}, and would end with the compute nodes",
             hint="`squeue` lists jobs; wait for them, or `scancel` them",
         )
+
+
+def secrets_notes(mount: Path) -> list[str]:
+    """Say what on the data volume looks like a secret: whoever gets the snapshot has it. That stops nothing."""
+    found = [str(path) for path in secrets_on(mount)]
+    if not found:
+        return []
+    listed = ", ".join(found[:_TOLD]) + (f" and {len(found) - _TOLD} more" if len(found) > _TOLD else "")
+    return [f"NOTE: what looks like a secret will be in the snapshot: {listed}"]
 
 
 def plans_of(asked: Asked) -> list[Plan]:
@@ -266,6 +254,13 @@ def _tools(config: Config) -> Tools:
     return Tools(aws, _pcluster(config), config.notify.channels, function=function_name(settings.name))
 
 
+def _is_armed(tools: Tools) -> bool:
+    try:
+        return bool(function_there(tools.aws, tools.function))
+    except AwsRefused:  # who may not look may not wake it either
+        return False
+
+
 def _pcluster(config: Config) -> tuple[str, ...] | None:
     """Return ParallelCluster's command; None where there is none, and its table is written to instead."""
     try:
@@ -287,11 +282,11 @@ def _last_job() -> Job | None:
 def check(config: Config, *, on_slurm: bool = False, anywhere: bool = False) -> list[str]:
     """See before a run that it can be ended, as far as that is known then; return in words what its end will be.
 
-    `on_slurm`: the run's last job ends it, and on ParallelCluster hands over. Raises `UsageError`, and `ClusterError` and its kinds, which are only noted
-    where there need be no AWS, `anywhere`.
+    `on_slurm`: the run's last job ends it, and on ParallelCluster hands over. Raises `UsageError`, and `ClusterError`
+    and its kinds, which are only noted where there need be no AWS, `anywhere`.
     """
     settings = settings_of(config, _NO_RUN)
-    notes = _promised(settings)
+    notes = promised(settings)
     try:
         stays = not (on_slurm and node_type())
         end = Finalizer(settings, Outcome(True, ""), _tools(config), stays=stays).plan()[-1].action
@@ -302,51 +297,3 @@ def check(config: Config, *, on_slurm: bool = False, anywhere: bool = False) -> 
             raise
         notes.append(f"as things stand it would be refused: {error}")
     return notes
-
-
-def _promised(settings: FinalizeSettings) -> list[str]:
-    kept = "is deleted" if settings.delete_cluster else "is kept, without compute nodes"
-    failed = {
-        "nothing": "the cluster is left as it is",
-        "stop-fleet": "the compute nodes are stopped, and no more",
-        "snapshot-keep-cluster": "a snapshot is made, the compute nodes are stopped, and the cluster is kept",
-        "teardown": "a snapshot is made, the configuration is pointed at it, and the cluster is deleted",
-    }[settings.on_failure]
-    return [
-        f"if all goes well: {settings.mount} of {settings.name} is kept as a snapshot, {settings.config} is pointed at it,"
-        f" the newest {settings.keep} of {settings.set_name} stay, and the cluster {kept}",
-        f"if anything fails: {failed}",
-    ]
-
-
-def foreseen_text(foreseen: Foreseen) -> str:
-    """Return what would be done as text."""
-    ending = foreseen.ending
-    lines = [f"run {ending.run}", ending.outcome.text, "", "if the outputs hold:"]
-    lines += [f"{number:3}  {step.text}" for number, step in enumerate(foreseen.steps, 1)]
-    if foreseen.costs:
-        lines += ["", *foreseen.costs]
-    return "\n".join([*lines, "", "nothing was changed"]) + "\n"
-
-
-def foreseen_json(foreseen: Foreseen) -> str:
-    """Return what would be done as JSON."""
-    ending = foreseen.ending
-    steps = [{"action": type(step.action).__name__, "text": step.text} for step in foreseen.steps]
-    told = {"run": ending.run, "good": ending.outcome.good, "outcome": ending.outcome.text}
-    return _json(told | {"steps": steps, "costs": foreseen.costs})
-
-
-def ended_text(ended: Ended) -> str:
-    """Return how it went in a line."""
-    how = "done" if ended.good else "the run was NOT good"
-    return f"{how if ended.over else 'not over'}: {ended.text}\n"
-
-
-def ended_json(ended: Ended) -> str:
-    """Return how it went as JSON."""
-    return _json({"run": ended.run, "good": ended.good, "over": ended.over, "text": ended.text})
-
-
-def _json(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"

@@ -239,6 +239,11 @@ def new_submission(config: Config, found: Survey, choice: Choice, last: Last = "
     """Return the submission of what was found, in a folder that is not made yet; `config` is one for any folder."""
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
     run = found.plans[0].day.state / CLUSTER_FOLDER / name
+    file = config.finalize.file
+    if last == "finalize" and not file.startswith("s3://"):  # the last job begins in whatever folder
+        config = msgspec.structs.replace(
+            config, finalize=msgspec.structs.replace(config.finalize, file=_absolute(file))
+        )
     return Submission(run, config, shape_of(config.slurm), found.plans, choice, last, found.days)
 
 

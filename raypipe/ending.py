@@ -55,7 +55,8 @@ def day_text(plan: Plan) -> str:
     logs = sorted((plan.day.state / RUNS_FOLDER).glob(f"*/{EVENTS}"))
     facts = _last_run(plan, read_events(logs[-1]) if logs else [])
     made, planned = len(plan.tasks) - len(plan.todo), len(plan.tasks)
-    lines = [f"{plan.day.title}: {made} of {planned} outputs are made; its last run {facts.summary}"]
+    went = f"its last run {facts.summary}" if facts.started else "no run of it has begun"
+    lines = [f"{plan.day.title}: {made} of {planned} outputs are made; {went}"]
     if not is_good(plan):
         lines += failures_lines(facts)
     return "\n".join([*lines, *(f"  log: {log}" for log in logs[-1:])])

@@ -32,7 +32,7 @@ from cluster.slurm import Job
 from raypipe.api import plan_day
 from raypipe.cluster_verbs import table_of
 from raypipe.config import Config
-from raypipe.ending import Ending, find_ending
+from raypipe.ending import find_ending
 from raypipe.errors import RaypipeError, UsageError
 from raypipe.finalize_words import Ended, Foreseen, promised
 from raypipe.lock import day_lock
@@ -291,7 +291,7 @@ def check(config: Config, *, on_slurm: bool = False, anywhere: bool = False) -> 
         stays = not (on_slurm and node_type())
         end = Finalizer(settings, Outcome(True, ""), _tools(config), stays=stays).plan()[-1].action
         if isinstance(end, Stop):
-            raise FinalizeRefused(end.message, hint=end.hint)
+            raise FinalizeRefused(end.message.replace(f"run {_NO_RUN}", "the run"), hint=end.hint)
     except ClusterError as error:
         if not anywhere:
             raise

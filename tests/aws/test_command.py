@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -296,3 +297,82 @@ def test_people_can_be_told_and_no_more(
     assert said.code == 0, said.err
     assert (tmp_path / "told").read_text().startswith(f"run {run_of(made / DAY)} done\n\n{DAY}: ")
     assert cluster.emulator.log() == []
+
+
+def test_a_run_ends_itself(cluster: Cluster, settings: Path, another: Path, call: Call, tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    said = call("run", another, *ONLY, "--output", out, "--config", settings, "--finalize")
+    assert said.code == 0, said.err
+    assert "if all goes well: " in said.err
+    new = assert_gone(cluster, run_of(out / DAY))
+    assert f"done: {new} holds the data" in said.out
+    subjects = [line for line in (tmp_path / "told").read_text().splitlines() if re.match(r"run |picasso.*begun", line)]
+    assert [re.sub(r"(run )?2\w+-\w+", "RUN", line) for line in subjects] == [
+        f"{DAY} begun: 2 outputs to make, 200 kB", "RUN done", f"RUN: {new} completed"
+    ]  # fmt: skip
+
+
+def test_a_run_that_fails_is_ended_too(
+    cluster: Cluster, settings: Path, another: Path, call: Call, tmp_path: Path
+) -> None:
+    day, out = tmp_path / DAY, tmp_path / "new"
+    shutil.copytree(another, day)
+    (broken,) = (day / "session01").glob("*.nev")
+    broken.write_bytes(broken.read_bytes()[:200])
+    words = ("--config", settings, "--finalize", "--on-failure", "stop-fleet")
+    said = call("run", day, *ONLY, "--output", out, *words)
+    assert said.code == 1, said.err
+    assert said.out.startswith("the run was NOT good: the run failed: the compute nodes are stopped")
+    assert cluster.fleet() == "STOPPED"
+    assert cluster.of_run(run_of(out / DAY)) == []
+    told = (tmp_path / "told").read_text()
+    assert "1 of 2 outputs are made" in told
+    assert f"session01 rplparallel: {broken}" in told
+    assert "hint: " in told
+
+
+def test_a_run_that_could_not_be_ended_is_not_begun(
+    cluster: Cluster, settings: Path, another: Path, call: Call, tmp_path: Path
+) -> None:
+    settings.write_text(settings.read_text().replace(f'"{cluster.name}"', '"nobody"'))
+    said = call("run", another, *ONLY, "--output", tmp_path / "new", "--config", settings, "--finalize")
+    assert (said.code, (tmp_path / "new").exists()) == (3, False)
+    assert "there is no cluster 'nobody'" in said.err
+
+
+def test_a_submission_shows_how_it_will_end(
+    cluster: Cluster, settings: Path, another: Path, call: Call, tmp_path: Path
+) -> None:
+    words = ("submit", another, *ONLY, "--output", tmp_path / "new", "--config", settings, "--print")
+    finish = call(*words, "--finalize", "--on-failure", "teardown").out.partition("# ---- finish ----")[2]
+    run = re.search(r"--run=(\S+)", finish)
+    assert run
+    assert "#SBATCH --job-name=raypipe-finalize-HEAD_ID\n" in finish
+    assert finish.endswith(
+        f"--head=HEAD_ID -- {sys.executable} -P -m raypipe finalize {another} --config={run[1]}/raypipe.toml --yes"
+        f" --only rplparallel --output {tmp_path}/new\n"
+    )
+    only_told = call(*words).out.partition("# ---- finish ----")[2]
+    assert "#SBATCH --job-name=raypipe-finish-HEAD_ID\n" in only_told
+    assert " --tell-only --only rplparallel " in only_told
+    settings.write_text(re.sub(r"channels = .*", "", settings.read_text()))
+    assert call(*words).out.endswith("--head=HEAD_ID\n")
+
+
+def test_a_submission_on_parallelcluster_must_be_able_to_hand_over(
+    cluster: Cluster, settings: Path, another: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cfnconfig").write_text("cfn_node_type=HeadNode\n")
+    monkeypatch.setenv("CFNCONFIG", str(tmp_path / "cfnconfig"))
+    words = ("submit", another, *ONLY, "--output", tmp_path / "new", "--config", settings, "--finalize")
+    in_words = "cannot be handed over: the configuration"
+    assert f"as things stand it would be refused: the end of the run {in_words}" in call(*words, "--print").err
+    said = call(*words)
+    assert (said.code, (tmp_path / "new").exists()) == (3, False)
+    assert in_words in said.err
+    cluster.aws.s3.create_bucket(Bucket="lab", CreateBucketConfiguration={"LocationConstraint": cluster.aws.region})
+    cluster.aws.s3.put_object(Bucket="lab", Key="c.yaml", Body=cluster.text)
+    settings.write_text(settings.read_text().replace(f'"{cluster.config}"', '"s3://lab/c.yaml"'))
+    said = call(*words)
+    assert said.code == 3
+    assert f"`raypipe cluster arm {cluster.name}` makes it" in said.err

@@ -116,7 +116,8 @@ class GroupWork:
                 lowest, highest = self._filters[stage].extremes[:, row]
                 file.finish({"analogInfo": {"MaxVal": highest, "MinVal": lowest}})
                 channel = self.group.lanes[row].channel
-                self.written.append(Written.at(file.sync(), stage, channel, file.path, began=self._began))
+                made = Written.at(file.sync(), stage, channel, file.path, file.checksum, began=self._began)
+                self.written.append(made)
                 del self._files[stage, row]
 
     def give_up(self, error: Exception) -> None:

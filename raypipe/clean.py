@@ -81,7 +81,7 @@ def find_leftovers(day: Day, stages: Sequence[str] = ()) -> Leftovers:
     return Leftovers(
         remove=tuple(remove),
         scraps=tuple(scraps),
-        gone=() if stages else tuple(gone),
+        gone=tuple(gone),
         changed=tuple(changed),
         only_copies=tuple(only_copies),
         size=_size(remove) + _size(scraps),

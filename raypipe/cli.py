@@ -257,6 +257,37 @@ def status(
 
 
 @app.command(
+    epilog="Examples:\n\n- `raypipe verify data/picasso/20181105`\n\n"
+    "- `raypipe verify data/picasso/20181105 data/picasso/20181106 --json`"
+)
+def verify(days: DayPaths, output: Output = None, json: Json = False) -> None:
+    """Read all outputs again, from the disk, and compare them with the checksums of when they were written.
+
+    Exit code 1 if one is missing, cannot be read, or has other bytes though nobody wrote to it. What somebody edited
+    since is told, and is not wrong. Outputs of versions before checksums are judged by size and time.
+    """
+    from time import monotonic
+
+    from raypipe import verify as verifying
+    from raypipe.day import find_day
+    from raypipe.progress import simple_bar
+
+    found_days = [find_day(day, output) for day in days]
+    began, total, n_read = monotonic(), verifying.bytes_of(found_days), 0
+    with simple_bar("reading again") as moved:
+
+        def advance(n_bytes: int) -> None:
+            nonlocal n_read
+            n_read += n_bytes
+            moved(n_read, total)
+
+        found = verifying.verify_days(found_days, advance=advance)
+    shown = verifying.verified_json(found) if json else verifying.verified_text(found, monotonic() - began)
+    typer.echo(shown, nl=False)
+    raise typer.Exit(1 if found.wrong else 0)
+
+
+@app.command(
     epilog="Examples:\n\n- `raypipe clean data/picasso/20181105 --dry-run`\n\n- `raypipe clean data/picasso/20181105 --only rplsplit --yes`"
 )
 def clean(

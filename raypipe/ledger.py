@@ -33,6 +33,8 @@ class Entry(msgspec.Struct, frozen=True):
     """UTC, ISO 8601."""
     run: str
     version: str
+    checksum: str = ""
+    """Of its bytes, see `io.checksum`; empty in what earlier versions wrote."""
 
 
 def read_ledger(state: Path) -> list[Entry]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from raypipe.config import Config
 from raypipe.errors import FormatError
+from raypipe.io.checksum import checksum_of
 from raypipe.io.datafield import open_data
 from raypipe.io.objects import load_object, normalised_dir, object_name
 from raypipe.io.publish import write_unnamed
@@ -64,7 +65,8 @@ def _export_mountain_cells(tasks: Sequence[Task], config: Config, token: str) ->
             ),
         ):
             temporary = write_unnamed(folder / f"{cell.name}.{name}", content, token=token)
-            parts.append(Written.at(temporary, task.stage.name, number_of(task), cell / name))
+            place = task.stage.name, number_of(task), cell / name
+            parts.append(Written.at(temporary, *place, checksum_of(content)))
     made = written(task, _list_of(found), tuple(_going_with(old)), token)
     assert made.written
     yield replace(made, written=replace(made.written, parts=tuple(parts), replaces=tuple(old)))

@@ -25,6 +25,8 @@ class Written:
     temporary: Path
     size: int
     mtime_ns: int
+    checksum: str
+    """Of its bytes as they were meant, see `io.checksum`."""
     parts: tuple["Written", ...] = ()
     """Files that get their names before it does."""
     replaces: tuple[Path, ...] = ()
@@ -54,12 +56,13 @@ class Written:
             _sync(file.path.parent for file in files)
 
     @classmethod
-    def at(cls, temporary: Path, stage: str, channel: int | None, path: Path, *, began: float = 0.0) -> "Written":
+    def at(
+        cls, temporary: Path, stage: str, channel: int | None, path: Path, checksum: str, *, began: float = 0.0
+    ) -> "Written":
         """Make the record of the file `temporary`, which is to become `path`."""
         status = temporary.stat()
-        return cls(
-            stage, channel, path, temporary, status.st_size, status.st_mtime_ns, node=socket.gethostname(), began=began
-        )
+        size, mtime_ns, node = status.st_size, status.st_mtime_ns, socket.gethostname()
+        return cls(stage, channel, path, temporary, size, mtime_ns, checksum, node=node, began=began)
 
 
 def cells_in(folder: Path) -> list[Path]:

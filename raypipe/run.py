@@ -517,6 +517,7 @@ class _Run:
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
             run=self.name,
             version=__version__,
+            checksum=file.checksum,
         )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from raypipe.config import Config
 from raypipe.errors import RaypipeError
+from raypipe.io.checksum import checksum_of_file
 from raypipe.io.eye import EyeRecording
 from raypipe.io.eye_files import read_eye_file
 from raypipe.io.nev import read_nev
@@ -111,8 +112,9 @@ def _raycast(tasks: Sequence[Task], config: Config, token: str) -> Iterator[Made
             path.unlink(missing_ok=True)
         raise
     for number, task in enumerate(tasks):
-        written = Written.at(temporaries.pop(task.output.suffix), task.stage.name, None, task.output)
-        yield Made(task, written, notes=() if number else notes)
+        temporary = temporaries.pop(task.output.suffix)
+        whole = Written.at(temporary, task.stage.name, None, task.output, checksum_of_file(temporary))
+        yield Made(task, whole, notes=() if number else notes)
     for unwanted in temporaries.values():  # somebody else's is kept in its place
         unwanted.unlink()
 

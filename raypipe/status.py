@@ -7,6 +7,7 @@ them it counts `firings.mda`, one for each channel.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from raypipe.plan import Plan
 from raypipe.plan_objects import FIRINGS
@@ -91,6 +92,13 @@ def status_of(plan: Plan) -> Status:
     return Status(plan.day.title, tuple(rows), plan.problems, (sum(firings), len(firings)))
 
 
+def is_of_its_kind(path: Path) -> bool:
+    """Whether a file is not empty, and begins as its name promises. Raises OSError."""
+    signature = _SIGNATURES.get(path.suffix, b"")
+    with path.open("rb") as file:
+        return file.read(len(signature)) == signature and bool(file.seek(0, 2))
+
+
 def _row(place: tuple[str, int, str], tasks: Iterable[Task]) -> Row:
     found: dict[str, list[int]] = {"there": [], "missing": [], "damaged": [], "changed": []}
     for task in tasks:
@@ -105,10 +113,8 @@ def _row(place: tuple[str, int, str], tasks: Iterable[Task]) -> Row:
 def _condition(task: Task) -> str:
     if (task.stage.rewrites and task.state == "todo") or task.incomplete:
         return "missing"  # the file may be there, but not as this stage leaves it
-    signature = _SIGNATURES.get(task.output.suffix, b"")
     try:
-        with task.output.open("rb") as file:
-            return "there" if file.read(len(signature)) == signature and file.seek(0, 2) else "damaged"
+        return "there" if is_of_its_kind(task.output) else "damaged"
     except FileNotFoundError:
         return "there" if task.state == "kept" else "missing"  # cells of something else are there without our list
     except OSError:  # a folder, or not to be read

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raypipe.config import Config
+from raypipe.io.checksum import checksum_of
 from raypipe.io.objects import load_object, normalised_dir, object_image
 from raypipe.io.publish import write_unnamed
 from raypipe.outcome import Failure, Written, failure
@@ -96,7 +97,8 @@ def saved(task: Task, fields: Mapping[str, Any], notes: tuple[str, ...], token: 
 def written(task: Task, content: bytes, notes: tuple[str, ...], token: str) -> Made:
     """Write a file under its temporary name."""
     temporary = write_unnamed(task.output, content, token=token)
-    return Made(task, Written.at(temporary, task.stage.name, number_of(task), task.output), notes=notes)
+    whole = Written.at(temporary, task.stage.name, number_of(task), task.output, checksum_of(content))
+    return Made(task, whole, notes=notes)
 
 
 def loaded(task: Task, stage: str) -> dict[str, Any]:

@@ -55,13 +55,13 @@ def test_everything_of_raypipes_goes(a_day: Day) -> None:
     (notes := a_day.output / CHANNEL / ".notes.tmp").write_bytes(b"mine")
     (run := a_day.state / "runs" / "run").mkdir(parents=True)
     (run / "events.jsonl").write_bytes(b"log")
-    make(a_day, "session01/array02/channel033/rpllfp_6eca.hkl").unlink()
+    make(a_day, gone := "session01/array02/channel033/rpllfp_6eca.hkl").unlink()
 
-    assert find_leftovers(a_day, ["rpllfp"]) == Leftovers((a_day.output / LFP,), (), (), (), (), 4)
+    assert find_leftovers(a_day, ["rpllfp"]) == Leftovers((a_day.output / LFP,), (), (gone,), (), (), 4)
     found = find_leftovers(a_day)
     assert set(found.remove) == {a_day.output / RAW, a_day.output / LFP}
     assert set(found.scraps) == {temporary, at_session, run}
-    assert found.gone == ("session01/array02/channel033/rpllfp_6eca.hkl",)
+    assert found.gone == (gone,)
     assert found.size == 2 * 4 + 2 * 4 + 3
     assert clean(a_day, found) == found
     assert files(a_day) == {"session01/a.ns5", notes.relative_to(a_day.output).as_posix()}

@@ -95,6 +95,7 @@ def test_the_source_is_read_as_utf8_whatever_the_locale() -> None:
 
 DECIDE_NOTHING = {
     "raypipe.errors": "what is said when nothing is made",
+    "raypipe.io.checksum": "reads what is made, and writes nothing",
     "raypipe.outcome": "how it is told that something was made, or was not",
     "raypipe.config": "its values are in the key, as parameters",
     "raypipe.day": "which files are read is in the key, as inputs; where files go is their names",

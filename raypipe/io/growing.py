@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from raypipe.errors import WriteFailed
 from raypipe.io.appender import Appender, WriteBehind
+from raypipe.io.checksum import Checksum
 from raypipe.io.mould import mould_for, packed
 from raypipe.io.publish import temporary_name, write_at, write_failed
 
@@ -22,7 +23,7 @@ class GrowingObject:
     float32 (n_samples,), n_samples > 0. HDF5 is closed again before the first slice: the slices are plain writes at
     a known offset, so an open file costs two descriptors and half a megabyte. Every method raises WriteFailed when the disk
     refuses; `abort` then removes what was written. `token` must be another one for every attempt;
-    files of one worker share `behind`.
+    files of one worker share `behind`. `checksum` tells of the whole file after `finish`.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class GrowingObject:
             write_at(self._descriptor, head, 0)
             os.ftruncate(self._descriptor, self._mould.data_end)
             write_at(self._descriptor, tail, self._mould.data_end)
+            self._checksum = Checksum(self._mould.data_offset)
             self._samples = Appender(self._temporary, self._descriptor, self._mould.data_offset, behind)
         except OSError as error:
             self.abort()
@@ -54,7 +56,9 @@ class GrowingObject:
             raise self._miscounted(self.n_written + samples.size)
         assert self._samples
         try:
-            self._samples.append(samples.data.cast("B"))
+            content = samples.data.cast("B")
+            self._checksum.take(content)  # now, while a core's cache has them; nobody reads gigabytes again
+            self._samples.append(content)
         except OSError as error:
             raise write_failed(error, self.path) from error
         self.n_written += samples.size
@@ -73,8 +77,14 @@ class GrowingObject:
                 for key, number in numbers.items():
                     place = self._mould.places[name, key]
                     write_at(self._descriptor, packed(number, place), place.offset)
+            self._take_the_rest()
         except OSError as error:
             raise write_failed(error, self.path) from error
+
+    @property
+    def checksum(self) -> str:
+        """The checksum of the file; to be asked for after `finish`."""
+        return str(self._checksum)
 
     def sync(self) -> Path:
         """Put the whole file on the disk, and return its temporary name. To be called once, after `finish`."""
@@ -92,6 +102,11 @@ class GrowingObject:
             self._close()
         with suppress(OSError):
             self._temporary.unlink()
+
+    def _take_the_rest(self) -> None:
+        """Have the checksum take what is not samples: some kB, which were just written."""
+        self._checksum.read(self._descriptor, self._mould.data_end, os.fstat(self._descriptor).st_size)
+        self._checksum.read(self._descriptor, 0, self._mould.data_offset)
 
     def _close(self) -> None:
         if self._samples:

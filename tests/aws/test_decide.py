@@ -116,7 +116,7 @@ NEXT = {
         DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
     ),
     "one that would not go is left": (
-        replace(POINTED, undeletable=frozenset({"snap-a"})), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
+        replace(POINTED, let_go=frozenset({"snap-a"})), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
     ),
     "a twin goes first": (
         replace(POINTED, snapshots=(*OLD, MINE, shot("snap-2", "run-1", "5"))),
@@ -183,9 +183,14 @@ MORE = {
         replace(ASKED, asked=None, fleet=Fleet("RUNNING", 600.0)), WANTED, StopFleet("RUNNING"),
     ),
     "an intent whose snapshot failed is over": (
-        replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 1000.3))),
+        replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 999.9))),
         WANTED,
         Intend("vol-1"),
+    ),
+    "one that was meant since may have been made": (
+        replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 1000.3))),
+        WANTED,
+        Wait("a snapshot that another finalizer may have made"),
     ),
     "a cluster that ran since is kept": (
         replace(ROTATED, fleet=Fleet("STOPPED", 1100.0), asked=1.0), WANTED,
@@ -194,15 +199,15 @@ MORE = {
     "clocks may differ a little": (replace(ROTATED, fleet=Fleet("STOPPED", 1030.0)), WANTED, DeleteCluster(ARN)),
     "a failed deletion is asked for again by hand": (replace(ROTATED, stack=stack("DELETE_FAILED")), WANTED, DeleteCluster(ARN)),
     "CloudFormation's snapshot goes": (
-        replace(GONE, others=(copy(),)), WANTED, DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1"),
+        replace(GONE, others=(copy(),)), WANTED, DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
     ),
     "also without tags": (
         replace(GONE, others=(replace(copy(), tags={"aws:cloudformation:stack-id": ARN}),)), WANTED,
-        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1"),
+        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
     ),
     "also with the stack's tags": (
         replace(GONE, others=(copy(lab="x"),), stack=replace(GONE.stack, tags=TAGS | {"lab": "x"})), WANTED,
-        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1"),
+        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
     ),
 }  # fmt: skip
 

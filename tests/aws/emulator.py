@@ -375,8 +375,8 @@ def _undeletable(world: World, stack: Any) -> str:
     if policies is None:
         return ""
     tags = {f"aws:ResourceTag/{key}": [value] for key, value in stack.tags.items()}
-    for resource in stack.resource_map._parsed_resources.values():
-        id, kind = resource.physical_resource_id, resource.type
+    for name, described in stack.resource_map._resource_json_map.items():
+        id, kind = stack.resource_map[name].physical_resource_id, described["Type"]
         needed = {
             "AWS::EC2::Volume": [
                 Ask("ec2:DescribeVolumes"),

@@ -80,6 +80,7 @@ def asks(
 ) -> Iterator[Ask]:
     """Give what a call needs; `tags_of(id)` are the tags of an EC2 resource or a stack."""
     name = f"{_PREFIX.get(service, service)}:{action}"
+    name = "lambda:InvokeFunction" if name == "lambda:Invoke" else name
     if name in _FREE:
         return
     if service == "ec2":

@@ -56,7 +56,7 @@ class ClusterSettings:
     encrypted: bool = True
     mount: str = "/data"
     policies: tuple[str, ...] = ()
-    """IAM policies (ARN) that the head node has beside ParallelCluster's own."""
+    """IAM policies (ARN) that the head node and the drivers' nodes, where runs end, have beside ParallelCluster's own."""
     tags: tuple[tuple[str, str], ...] = (("raypipe:managed", "true"),)
 
     def __post_init__(self) -> None:
@@ -124,7 +124,7 @@ HeadNode:
     OnNodeConfigured:
 {_bootstrap(settings, 6)}
   Iam:
-{_policies(settings)}    S3Access:
+{_policies(settings, 4)}    S3Access:
       - BucketName: {bucket}
         KeyName: {_quoted(key_names)}
 
@@ -154,7 +154,7 @@ Scheduling:
         OnNodeConfigured:
 {_bootstrap(settings, 10)}
       Iam:
-        S3Access:
+{_policies(settings, 8)}        S3Access:
           - BucketName: {bucket}
             KeyName: {_quoted(key_names)}
 
@@ -218,10 +218,11 @@ def _bootstrap(settings: ClusterSettings, indent: int) -> str:
     return _lines(" " * indent + line for line in lines)
 
 
-def _policies(settings: ClusterSettings) -> str:
+def _policies(settings: ClusterSettings, indent: int) -> str:
     if not settings.policies:
         return ""
-    return "    AdditionalIamPolicies:\n" + "".join(f"      - Policy: {each}\n" for each in settings.policies)
+    lines = ["AdditionalIamPolicies:", *(f"  - Policy: {each}" for each in settings.policies)]
+    return "".join(f"{' ' * indent}{line}\n" for line in lines)
 
 
 def _volume(settings: ClusterSettings) -> str:

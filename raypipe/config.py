@@ -320,7 +320,9 @@ class Cluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bool, Meta(description="the data volume is encrypted; snapshots to be shared with other accounts must not be")
     ] = True
     mount: Annotated[str, Meta(description="where all nodes see the data volume")] = "/data"
-    policies: Annotated[tuple[str, ...], Meta(description="further IAM policies (ARN) of the head node")] = ()
+    policies: Annotated[
+        tuple[str, ...], Meta(description="further IAM policies (ARN) of the head node and the drivers' nodes")
+    ] = ()
     vcpu_quota: Annotated[
         int, Meta(ge=1, description="vCPUs that AWS lets you have at once, the head's among them (Service Quotas)")
     ] = 64

@@ -49,7 +49,7 @@ class Account:
         if service not in self._clients:
             again = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10, read_timeout=60)
             with calling("connect"):
-                self._clients[service] = boto3.client(service, region_name=self.region, config=again)
+                self._clients[service] = boto3.session.Session(region_name=self.region).client(service, config=again)
         return self._clients[service]
 
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:

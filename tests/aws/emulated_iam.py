@@ -70,8 +70,6 @@ def _list(value: Any) -> list[Any]:
 
 _PREFIX = {"monitoring": "cloudwatch"}
 """Services that sign by another name than the one in policies."""
-_RIGHTS = {"Invoke": "InvokeFunction"}
-"""Calls whose right is called otherwise."""
 _FREE = ("sts:GetCallerIdentity",)
 _TAGGING = {"iam": "iam:TagRole"}
 _PASSED_TO = {"lambda": "lambda.amazonaws.com", "cloudformation": "cloudformation.amazonaws.com"}
@@ -81,7 +79,8 @@ def asks(
     service: str, action: str, parameters: Mapping[str, Any], region: str, account: str, tags_of: Any
 ) -> Iterator[Ask]:
     """Give what a call needs; `tags_of(id)` are the tags of an EC2 resource or a stack."""
-    name = f"{_PREFIX.get(service, service)}:{_RIGHTS.get(action, action)}"
+    name = f"{_PREFIX.get(service, service)}:{action}"
+    name = "lambda:InvokeFunction" if name == "lambda:Invoke" else name
     if name in _FREE:
         return
     if service == "ec2":

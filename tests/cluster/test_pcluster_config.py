@@ -91,6 +91,9 @@ def test_policies_and_tags() -> None:
     policy = "arn:aws:iam::123456789012:policy/raypipe-finalize"
     config = config_of(replace(SETTINGS, policies=(policy,), tags=(("who", 'the "lab"'),)))
     assert config["HeadNode"]["Iam"]["AdditionalIamPolicies"] == [{"Policy": policy}]
+    drivers, workers = config["Scheduling"]["SlurmQueues"]  # a run's last job is on a drivers' node
+    assert drivers["Iam"]["AdditionalIamPolicies"] == [{"Policy": policy}]
+    assert "AdditionalIamPolicies" not in workers["Iam"]
     assert config["Tags"] == [{"Key": "who", "Value": 'the "lab"'}]
     assert "AdditionalIamPolicies" not in config_of(SETTINGS)["HeadNode"]["Iam"]
 

@@ -5,6 +5,7 @@ snapshots go only when the configuration has left them, and the cluster goes las
 completed snapshot that the configuration names, and whoever comes after a crash finds where to go on.
 """
 
+import math
 from collections.abc import Iterator
 
 from cluster.aws.actions import (
@@ -90,6 +91,8 @@ def _make_snapshot(state: State, settings: FinalizeSettings, volume: Volume, cre
     intent = volume.intent
     if intent is None or intent.run != settings.run:
         return Intend(volume.id)
+    if any(failed.started >= math.floor(intent.time) for failed in state.failed_of(settings.run)):
+        return Intend(volume.id)  # the one that was meant has failed since
     if intent.attempt == state.attempt:
         return create
     # Somebody was about to make one and may have; EC2 takes a while to list it.

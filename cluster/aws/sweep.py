@@ -121,6 +121,8 @@ def _stuck(found: Found, tools: Tools, error: ClusterError, *, is_told: bool) ->
             tools.channels, tools.aws.topics_of, run=found.run, event="stuck", subject=subject, text=text
         ):
             log.warning("could not tell %s", trouble)
+    if is_told and found.is_request:
+        return error  # the finalizer took the request off the volume
     try:
         _mark(found, tools, mark)
     except (AwsRefused, AwsUnavailable) as trouble:

@@ -85,7 +85,9 @@ def _replaced(old: str, new: str) -> Callable[[Cluster], None]:
 
 
 def _twice_named(cluster: Cluster) -> None:
-    _config(lambda text: text.replace(b"        Deletion", f"        SnapshotId: {_OLD}\n        Deletion".encode()))(cluster)
+    _config(lambda text: text.replace(b"        Deletion", f"        SnapshotId: {_OLD}\n        Deletion".encode()))(
+        cluster
+    )
 
 
 def _new_volume(cluster: Cluster) -> None:

@@ -172,8 +172,8 @@ class State:
     """None before it was looked at."""
     told: frozenset[str] = frozenset()
     """Events that this finalizer tried to tell."""
-    undeletable: frozenset[str] = frozenset()
-    """Snapshots that EC2 would not delete: in use by an image, or locked."""
+    let_go: frozenset[str] = frozenset()
+    """Snapshots that this finalizer asked EC2 to delete: it may list them for a while, or not let them go."""
     others: tuple[Snapshot, ...] = ()
     """Not ours, of the volume of the run's snapshot; looked at when the stack is gone."""
     asked: float | None = None

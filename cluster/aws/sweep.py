@@ -21,6 +21,8 @@ from cluster.errors import AwsRefused, AwsUnavailable, ClusterError
 
 _OVER = "over"
 """Said of a run's snapshot when nothing is left to be done."""
+_LISTED = 60.0
+"""Seconds in which EC2 lists what was written."""
 log = logging.getLogger(__name__)
 
 
@@ -51,15 +53,21 @@ class Found:
 
 
 def sweep(
-    tools: Tools, cluster: str = "", *, seconds: float = 0.0, every: float = 15.0
+    tools: Tools, cluster: str = "", *, run: str = "", seconds: float = 0.0, every: float = 15.0
 ) -> list[tuple[str, End | ClusterError]]:
     """Go on with every run that is not at its end, or with those of one cluster (its name), as far as is possible now.
 
     For `seconds` in all it waits for compute nodes and stacks, looking every so many seconds; for a snapshot it does not
-    wait. Returns, for each run, where it stands: an error where something new stops it, a `Stop` where people know.
+    wait. `run` is one that was handed over just now: EC2 may take a while to list what was written for it.
+    Returns, for each run, where it stands: an error where something new stops it, a `Stop` where people know.
     """
-    until = time.monotonic() + seconds
-    return [(found.run, _go_on(found, tools, until, every)) for found in unfinished(tools, cluster)]
+    began = time.monotonic()
+    until = began + seconds
+    found = unfinished(tools, cluster)
+    while run and all(one.run != run for one in found) and time.monotonic() + every < min(until, began + _LISTED):
+        time.sleep(every)
+        found = unfinished(tools, cluster)
+    return [(one.run, _go_on(one, tools, until, every)) for one in found]
 
 
 def unfinished(tools: Tools, cluster: str = "") -> list[Found]:

@@ -116,7 +116,7 @@ NEXT = {
         DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
     ),
     "one that would not go is left": (
-        replace(POINTED, undeletable=frozenset({"snap-a"})), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
+        replace(POINTED, let_go=frozenset({"snap-a"})), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
     ),
     "a twin goes first": (
         replace(POINTED, snapshots=(*OLD, MINE, shot("snap-2", "run-1", "5"))),
@@ -194,15 +194,15 @@ MORE = {
     "clocks may differ a little": (replace(ROTATED, fleet=Fleet("STOPPED", 1030.0)), WANTED, DeleteCluster(ARN)),
     "a failed deletion is asked for again by hand": (replace(ROTATED, stack=stack("DELETE_FAILED")), WANTED, DeleteCluster(ARN)),
     "CloudFormation's snapshot goes": (
-        replace(GONE, others=(copy(),)), WANTED, DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1"),
+        replace(GONE, others=(copy(),)), WANTED, DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
     ),
     "also without tags": (
         replace(GONE, others=(replace(copy(), tags={"aws:cloudformation:stack-id": ARN}),)), WANTED,
-        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1"),
+        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
     ),
     "also with the stack's tags": (
         replace(GONE, others=(copy(lab="x"),), stack=replace(GONE.stack, tags=TAGS | {"lab": "x"})), WANTED,
-        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1"),
+        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
     ),
 }  # fmt: skip
 

@@ -29,9 +29,15 @@ FAILED = Outcome(False, "2 of 41 tasks failed")
 def make_role(name: str, service: str) -> str:
     """Make a role that may do anything for a service, and return its ARN."""
     iam, principal = boto3.client("iam"), {"Service": f"{service}.amazonaws.com"}
-    trust = {"Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}]}
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}],
+    }
     arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-    anything = {"Statement": [{"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    anything = {
+        "Version": "2012-10-17",
+        "Statement": [{"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": "*"}],
+    }
     iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(anything))
     return str(arn)
 
@@ -55,6 +61,11 @@ def armed(cluster: Cluster) -> Tools:
 def remote(cluster: Cluster) -> Tools:
     """Tools of the function."""
     return Tools(cluster.aws, None)
+
+
+def calls(cluster: Cluster) -> list[str]:
+    """What changed something, but for the configuration and what the function itself prints."""
+    return cluster.emulator.actions("PutObject", "PutLogEvents")
 
 
 def in_bucket(cluster: Cluster, **others: Any) -> FinalizeSettings:
@@ -101,7 +112,7 @@ def sweeps(tools: Tools, cluster: Cluster, until: type | tuple[type, ...] = Done
 def test_what_is_handed_over_is_gone_on_with_elsewhere(cluster: Cluster, armed: Tools, remote: Tools) -> None:
     assert hand_over(cluster, armed) == Done(f"handed over to {armed.function}")
 
-    assert cluster.emulator.actions("PutObject") == ["CreateTags", "CreateTags", "Invoke"]
+    assert calls(cluster) == ["CreateTags", "CreateTags", "Invoke"]
     assert cluster.fleet() == "RUNNING"
     assert request_on(cluster)[REQUEST] == "41 tasks 3 h the log is at /data/day/run.log"
     assert sweep(remote, "another") == []
@@ -124,13 +135,18 @@ def test_handed_over_again_it_only_wakes(cluster: Cluster, armed: Tools, remote:
     hand_over(cluster, armed)
     cluster.emulator.begin()
     hand_over(cluster, armed)
-    assert cluster.emulator.actions("PutObject") == ["Invoke"]
+    assert calls(cluster) == ["Invoke"]
     while not cluster.of_run():
         sweep(remote)
     cluster.emulator.begin()
     hand_over(cluster, armed)
-    assert cluster.emulator.actions("PutObject") == ["Invoke"]
+    assert calls(cluster) == ["Invoke"]
     assert request_on(cluster) == {}
+
+
+def test_a_request_that_is_not_listed_yet_is_looked_for_again(cluster: Cluster, remote: Tools) -> None:
+    assert sweep(remote, cluster.name, run="run-1", seconds=1.0, every=0.02) == []
+    assert [entry["action"] for entry in cluster.emulator.log()].count("DescribeVolumes") > 1
 
 
 def test_what_it_would_be_is_foreseen(cluster: Cluster, armed: Tools) -> None:
@@ -159,7 +175,7 @@ def test_what_cannot_be_handed_over_is_refused_before_anything_is_done(
     settings = settings if config else replace(settings, config=str(cluster.config))
     with pytest.raises(FinalizeRefused, match=why) as caught:
         Finalizer(settings, GOOD, replace(armed, function=function), stays=False).finalize()
-    assert (caught.value.exit_code, cluster.emulator.actions("PutObject")) == (3, [])
+    assert (caught.value.exit_code, calls(cluster)) == (3, [])
     assert "raypipe finalize" in caught.value.hint
 
 
@@ -366,4 +382,4 @@ def test_a_copy_of_a_volume_with_a_request_is_not_taken_for_ours(cluster: Cluste
         Finalizer(in_bucket(cluster), GOOD, cluster.tools).finalize()
     with pytest.raises(FinalizeUnproven, match="DELETE_COMPLETE, and there is no snapshot of run"):
         Finalizer(replace(in_bucket(cluster), cluster=cluster.stack), GOOD, cluster.tools).finalize()
-    assert cluster.emulator.actions() == ["DeleteStack", "CreateTags"]  # people were told
+    assert calls(cluster) == ["DeleteStack", "CreateTags"]  # people were told

@@ -1,20 +1,13 @@
 """The volumes that a cluster's deletion takes with it, and whether what is on them is saved in a snapshot."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from cluster.aws_errors import told
-from cluster.errors import NotSaved
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A completed snapshot of a volume: the volume as it was when it began."""
-
-    id: str
-    began: datetime
+from cluster.aws.calls import connect
+from cluster.aws.look import snapshots_of_volume, stack_named, volumes_of
+from cluster.aws.state import Snapshot, Volume
+from cluster.errors import AwsRefused, NotSaved
 
 
 @dataclass(frozen=True)
@@ -32,27 +25,30 @@ class DataVolume:
         """Say what it is and how far it is saved."""
         text = f"{self.id}, {self.size_gb} GB, "
         if self.newest:
-            text += f"saved in {self.newest.id}, {_ago(now - self.newest.began)} ago"
+            text += f"saved in {self.newest.id}, {_ago(now - began(self.newest))} ago"
         else:
             text += "not saved: it has no completed snapshot"
         return text + (" (one more is under way)" if self.pending else "")
 
 
 def data_volumes(cluster: str, region: str = "") -> list[DataVolume]:
-    """Return the volumes that go with the cluster's stack. Raises `AwsRefused`, also if there is no such stack."""
-    import boto3
+    """Return the volumes that go with the cluster's stack.
 
-    with told():
-        session = boto3.Session(region_name=region or None)
-        stacks, ec2 = session.client("cloudformation"), session.client("ec2")
-        pages = stacks.get_paginator("list_stack_resources").paginate(StackName=cluster)
-        ids = [
-            resource["PhysicalResourceId"]
-            for page in pages
-            for resource in page["StackResourceSummaries"]
-            if resource["ResourceType"] == "AWS::EC2::Volume" and resource.get("PhysicalResourceId")
-        ]
-        return [volume for name in ids if (volume := _volume(ec2, name))]
+    Raises `AwsRefused`, also if there is no such stack, and `AwsUnavailable`.
+    """
+    aws = connect(region or None)
+    stack = stack_named(aws, cluster)
+    if stack is None:
+        raise AwsRefused(
+            f"there is no cluster '{cluster}' in {aws.region}",
+            hint="`pcluster list-clusters` lists those of the region",
+        )
+    return [judged(volume, snapshots_of_volume(aws, volume.id)) for volume in volumes_of(aws, stack, run="")]
+
+
+def began(snapshot: Snapshot) -> datetime:
+    """Return when a snapshot began: it holds what was on the volume then."""
+    return datetime.fromtimestamp(snapshot.started, UTC)
 
 
 def refuse_unsaved(cluster: str, volumes: list[DataVolume], words: str = "") -> None:
@@ -78,32 +74,12 @@ def loss_words(cluster: str) -> str:
     return f"delete {cluster} without a snapshot"
 
 
-def _volume(ec2: Any, name: str) -> DataVolume | None:
-    from botocore.exceptions import ClientError
-
-    try:
-        (found,) = ec2.describe_volumes(VolumeIds=[name])["Volumes"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "InvalidVolume.NotFound":
-            return None
-        raise
-    pages = ec2.get_paginator("describe_snapshots").paginate(
-        OwnerIds=["self"], Filters=[{"Name": "volume-id", "Values": [name]}]
-    )
-    return judged(found, [snapshot for page in pages for snapshot in page["Snapshots"]])
-
-
-def judged(volume: Mapping[str, Any], snapshots: Iterable[Mapping[str, Any]]) -> DataVolume:
-    """Return how far a volume is saved by those of the snapshots that are its own, both as EC2 describes them."""
-    own = [each for each in snapshots if each["VolumeId"] == volume["VolumeId"]]
-    completed = [each for each in own if each["State"] == "completed"]  # pending ones may still fail
-    newest = max(completed, key=lambda each: (each["StartTime"], each["SnapshotId"]), default=None)
-    return DataVolume(
-        volume["VolumeId"],
-        volume["Size"],
-        Snapshot(newest["SnapshotId"], newest["StartTime"].astimezone(UTC)) if newest else None,
-        any(each["State"] == "pending" for each in own),
-    )
+def judged(volume: Volume, snapshots: Iterable[Snapshot]) -> DataVolume:
+    """Return how far a volume is saved by those of the snapshots that are its own."""
+    own = [each for each in snapshots if each.volume == volume.id]
+    completed = [each for each in own if each.status == "completed"]  # pending ones may still fail
+    newest = max(completed, key=lambda each: (each.started, each.id), default=None)
+    return DataVolume(volume.id, volume.size_gib, newest, any(each.status == "pending" for each in own))
 
 
 def _ago(age: timedelta) -> str:

@@ -2,27 +2,27 @@
 
 from collections.abc import Sequence
 
-from cluster.aws_errors import told
+import boto3
+from botocore.exceptions import ClientError
+
+from cluster.aws.calls import calling, code_of
 from cluster.errors import SettingsError
 
 
 def provide(folder: str, name: str, content: bytes, *, needed: Sequence[str], region: str = "") -> None:
     """Put the file `name` into `folder` (`s3://bucket/path`), once the `needed` ones are there.
 
-    Raises `SettingsError` for one that is missing, `AwsRefused`.
+    Raises `SettingsError` for one that is missing, `AwsRefused`, `AwsUnavailable`.
     """
-    import boto3
-    from botocore.exceptions import ClientError
-
     bucket, _, path = folder.removeprefix("s3://").partition("/")
     prefix = f"{path}/" if path else ""
-    with told():
+    with calling(f"s3: {folder}"):
         s3 = boto3.Session(region_name=region or None).client("s3")
         for each in needed:
             try:
                 s3.head_object(Bucket=bucket, Key=prefix + each)
             except ClientError as error:
-                if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NoSuchBucket"):
+                if code_of(error) not in ("404", "NoSuchKey", "NoSuchBucket"):
                     raise
                 raise SettingsError(
                     f"{folder} has no {each}, which nodes install",

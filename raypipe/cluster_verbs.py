@@ -109,11 +109,14 @@ def deletion(name: str, settings: Cluster, words: str) -> list[str]:
 
     Raises `NotSaved` if the data are in no completed snapshot, unless `words` say that this is meant.
     """
-    Pcluster(find_tool(settings.tool), settings.region).describe(check_name(name))  # it is there, and one of its own
+    found = Pcluster(find_tool(settings.tool), settings.region).describe(check_name(name))
     volumes = data_volume.data_volumes(name, settings.region)
     data_volume.refuse_unsaved(name, volumes, words)
     now = datetime.now(UTC)
-    return [f"data volume: {volume.described(now)}" for volume in volumes] or ["it has no data volume of its own"]
+    lines = [f"data volume: {volume.described(now)}" for volume in volumes] or ["it has no data volume of its own"]
+    if found.get("computeFleetStatus") not in ("STOPPED", None):
+        lines.append("its compute fleet is not stopped: what nodes write from now on is in no snapshot")
+    return lines
 
 
 def delete(name: str, settings: Cluster) -> str:
@@ -124,7 +127,7 @@ def delete(name: str, settings: Cluster) -> str:
 
 def _facts(volume: DataVolume) -> dict[str, object]:
     newest = volume.newest
-    saved = {"snapshot": newest.id, "began": newest.began.isoformat()} if newest else None
+    saved = {"snapshot": newest.id, "began": data_volume.began(newest).isoformat()} if newest else None
     return {"id": volume.id, "size_gb": volume.size_gb, "saved": saved, "pending": volume.pending}
 
 

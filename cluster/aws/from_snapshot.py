@@ -33,7 +33,8 @@ def from_snapshot(state: State, settings: FinalizeSettings, taken: list[Snapshot
             return Settle(volume.id)
     if snapshot.status != "completed":
         if state.now < snapshot.started + settings.snapshot_seconds:
-            return Wait(f"{snapshot.id}, which is {snapshot.status}", hours=True)
+            how_far = f" ({snapshot.progress})" if snapshot.progress not in ("", "100%") else ""
+            return Wait(f"{snapshot.id}, which is {snapshot.status}{how_far}", hours=True)
         return unproven(
             state,
             settings,

@@ -32,16 +32,24 @@ def volumes_with_requests(aws: Aws) -> tuple[tuple[str, dict[str, str]], ...]:
     return tuple((found["VolumeId"], _tags(found)) for found in _volumes(aws, filters))
 
 
+def snapshots_of_volume(aws: Aws, volume: str) -> tuple[Snapshot, ...]:
+    """List the snapshots of a volume in our account, whoever made them."""
+    return tuple(_all_snapshots(aws, [{"Name": "volume-id", "Values": [volume]}]))
+
+
 def others_of(aws: Aws, volume: str) -> tuple[Snapshot, ...]:
     """List the snapshots of a volume in our account that no finalizer made."""
-    found = _all_snapshots(aws, [{"Name": "volume-id", "Values": [volume]}])
-    return tuple(one for one in found if not _ours(one))
+    return tuple(one for one in snapshots_of_volume(aws, volume) if not _ours(one))
 
 
 def stack_of(aws: Aws, settings: FinalizeSettings, snapshots: Iterable[Snapshot]) -> Stack | None:
     """Return the cluster's stack: the one that the run's snapshot names, since a name may be another cluster's by now."""
     named = [one.stack for one in snapshots if one.run == settings.run and one.stack]
-    which = settings.cluster if settings.cluster.startswith("arn:") or not named else named[0]
+    return stack_named(aws, settings.cluster if settings.cluster.startswith("arn:") or not named else named[0])
+
+
+def stack_named(aws: Aws, which: str) -> Stack | None:
+    """Return the stack of this name or id, if there is one."""
     with calling("cloudformation:DescribeStacks"):
         try:
             (found,) = aws.cloudformation.describe_stacks(StackName=which)["Stacks"]

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cluster.aws.repoint import repoint
-from cluster.data_volume import DataVolume, Snapshot, judged, loss_words, refuse_unsaved
+from cluster.aws.state import Snapshot, Volume
+from cluster.data_volume import DataVolume, judged, loss_words, refuse_unsaved
 from cluster.errors import ClusterRefused, NotSaved, PclusterMissing, SettingsError
 from cluster.instances import load_table
 from cluster.pcluster import VERSION, Pcluster, check_name, find_tool, own_folder, state_lines
@@ -160,7 +161,7 @@ def test_states_are_told_in_words() -> None:
 
 
 def saved(hours: float) -> DataVolume:
-    return DataVolume("vol-1", 100, Snapshot("snap-1", NOW - timedelta(hours=hours)))
+    return DataVolume("vol-1", 100, snapshot("snap-1", NOW - timedelta(hours=hours)))
 
 
 def test_how_far_a_volume_is_saved() -> None:
@@ -171,20 +172,18 @@ def test_how_far_a_volume_is_saved() -> None:
     assert "under way" in DataVolume("vol-1", 100, None, pending=True).described(NOW)
 
 
-def snapshot(name: str, hour: int, state: str = "completed", volume: str = "vol-1") -> dict[str, object]:
-    began = datetime(2026, 11, 23, hour, tzinfo=UTC)
-    return {"SnapshotId": name, "StartTime": began, "State": state, "VolumeId": volume}
+def snapshot(name: str, began: datetime, state: str = "completed", volume: str = "vol-1") -> Snapshot:
+    return Snapshot(name, state, volume, 100, began.timestamp(), {})
 
 
 def test_only_a_volumes_own_completed_snapshots_save_it() -> None:
-    volume = {"VolumeId": "vol-1", "Size": 100}
-    useless = [snapshot("snap-p", 9, "pending"), snapshot("snap-e", 9, "error"), snapshot("snap-f", 9, volume="vol-2")]
+    early, late, later = (NOW - timedelta(hours=hours) for hours in (3, 2, 1))
+    volume = Volume("vol-1", "", 100)
+    useless = [snapshot("p", later, "pending"), snapshot("e", later, "error"), snapshot("f", later, volume="vol-2")]
     assert judged(volume, []) == DataVolume("vol-1", 100, None)
     assert judged(volume, useless) == DataVolume("vol-1", 100, None, pending=True)
-    good = [snapshot("snap-1", 7), snapshot("snap-2", 8), snapshot("snap-0", 6)]
-    assert judged(volume, [*good, *useless[1:]]) == DataVolume(
-        "vol-1", 100, Snapshot("snap-2", datetime(2026, 11, 23, 8, tzinfo=UTC))
-    )
+    good = [snapshot("snap-1", late), snapshot("snap-2", late), snapshot("snap-0", early)]
+    assert judged(volume, [*good, *useless[1:]]) == DataVolume("vol-1", 100, good[1])
 
 
 def test_unsaved_data_are_not_deleted_by_accident() -> None:
@@ -231,7 +230,9 @@ def test_a_clusters_life(aws: Aws, tmp_path: Path) -> None:
 
     shown = call(aws, "delete", *told, answer="n\n")
     assert shown.returncode == 1
-    assert f"data volume: {volume}, 100 GB, saved in {snapshot}, " in shown.stderr.splitlines()[0]
+    lines = shown.stderr.splitlines()
+    assert f"data volume: {volume}, 100 GB, saved in {snapshot}, " in lines[0]
+    assert "its compute fleet is not stopped" in lines[1]
     assert "pipe" in aws.stack_names()
     shown = call(aws, "delete", *told, answer="y\n")
     assert shown.returncode == 0, shown.stderr

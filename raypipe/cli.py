@@ -411,9 +411,10 @@ def submit(
         typer.echo(note, err=True)
     if show:
         typer.echo(submitting.printed(made.texts()), nl=False)
-        return
-    submitting.refuse_twice(plan.day for plan in made.plans)
-    typer.echo(submitting.how_to_follow(made, submitting.submit(made)), nl=False)
+    else:
+        submitting.refuse_twice(plan.day for plan in made.plans)
+        typer.echo(submitting.how_to_follow(made, submitting.submit(made)), nl=False)
+    raise typer.Exit(found.exit_code)
 
 
 @app.command(

@@ -18,7 +18,7 @@ from raypipe.events import Event, PassStarted, Phase, RunEnded, RunRefused, RunS
 from raypipe.lock import day_lock
 from raypipe.progress import shown
 from raypipe.run import budget_of, refuse_full_disk
-from tests.compare import RIPPLE, datasets, leftovers
+from tests.compare import RIPPLE, datasets, leftovers, of_ripple
 from tests.conftest import Processed
 from tests.test_cli import call
 from tests.test_faults import events_of, running, small_disk
@@ -187,16 +187,8 @@ def test_a_driver_of_two_days_that_is_killed_begins_again_where_it_was(
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in done} == done, "nothing finished is done again"
     for day, reference in zip(both, (processed.folder, another_processed), strict=True):
-        expected = {
-            name: value
-            for name, value in datasets(reference).items()
-            if name.partition("_")[0].split("/")[-1] in _FILES
-        }
-        assert datasets(day) == expected
+        assert datasets(day) == of_ripple(datasets(reference))
         assert leftovers(day) == []
-
-
-_FILES = ("rplparallel", "rplraw", "rpllfp", "rplhighpass")
 
 
 def test_an_interrupt_ends_all_days(both: tuple[Path, Path], small_tiles: str) -> None:

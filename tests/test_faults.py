@@ -21,6 +21,7 @@ from raypipe.errors import Locked, NotWritable, TooLittleDisk, TooLittleMemory, 
 from raypipe.events import Event, Note, PassProgressed, PassStarted, TaskDone
 from tests.compare import RIPPLE, datasets, leftovers
 
+pytestmark = pytest.mark.usefixtures("one_ray")
 SMALL_TILES = Config(run=Resources(cpus=2, tile_seconds=0.5, tiles_in_flight=2))
 RAYPIPE = Path(sys.executable).parent / "raypipe"
 

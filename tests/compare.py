@@ -1,6 +1,7 @@
 """What tests say of outputs: their datasets, byte by byte, and what they should be by scipy's own filters."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,12 @@ def datasets(folder: Path) -> dict[str, str]:
 def of_ripple(found: Mapping[str, str]) -> dict[str, str]:
     """Return those of `datasets` that RIPPLE makes."""
     return {name: it for name, it in found.items() if Path(name.partition(":")[0]).name.startswith(_RIPPLE_FILES)}
+
+
+def of_channels(found: Mapping[str, str], *numbers: int) -> dict[str, str]:
+    """Return those of `datasets` that are made of these channels alone, or of sessions."""
+    chosen = re.compile("|".join([*(f"/channel{number:03d}/" for number in numbers), "^session[^/]*/[^/]*$"]))
+    return {name: it for name, it in found.items() if chosen.search(name.partition(":")[0])}
 
 
 def high_pass(microvolts: NDArray[np.float32]) -> NDArray[np.float64]:

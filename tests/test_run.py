@@ -19,6 +19,7 @@ from raypipe.io.nsx import raw_channels, read_frames, read_nsx_header
 from tests.compare import RIPPLE, datasets, high_pass, leftovers, lfp, of_ripple
 from tests.conftest import Processed
 
+pytestmark = pytest.mark.usefixtures("one_ray")
 SESSIONS = ("session01", "sessioneye")
 CHANNELS = (1, 2, 3, 9, 10, 33, 34, 35, 36, 65)
 BEHAVIOURAL = (
@@ -130,7 +131,7 @@ def test_markers_are_those_that_were_planted(reference: Path, simulated: Path) -
     ids=lambda it: f"{it.cpus}-cpus-{it.tile_seconds}s" if isinstance(it, Resources) else "filters" if it else "all",
 )
 def test_workers_and_tiles_never_show(
-    reference: Path, simulated: Path, tmp_path: Path, resources: Resources, only: tuple[str, ...]
+    own_ray: None, reference: Path, simulated: Path, tmp_path: Path, resources: Resources, only: tuple[str, ...]
 ) -> None:
     report = raypipe.run_day(simulated, output=tmp_path, only=only, config=Config(run=resources))
     assert report.exit_code == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kernels.compile import CACHE
-from tests.compare import RIPPLE, datasets, leftovers
+from tests.compare import RIPPLE, datasets, leftovers, of_channels
 from tests.conftest import Processed
 from tests.slurm.configuration import HEAD
 from tests.slurm.harness import SlurmCluster, obstacle, wait_until
@@ -121,13 +121,13 @@ def test_a_head_that_crashes_goes_on_where_it_was(
     four_nodes: SlurmCluster, simulated: Path, processed: Processed, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    run, jobs = submit(four_nodes, [simulated], out, "2:2")
+    run, jobs = submit(four_nodes, [simulated], out, "2:2", "--channels", "1-3,9,10")
     wait_until(lambda: has_begun(out, 8), 120, "some tiles")
     head = four_nodes.job(jobs["head"])["NodeList"]
     token = (run / "token").read_text()
     four_nodes.crash(head)
     done_before = {each["output"] for each in events(out) if each["event"] == "TaskDone"}
-    ends_well(four_nodes, run, jobs, out, datasets(processed.folder))
+    ends_well(four_nodes, run, jobs, out, of_channels(datasets(processed.folder), 1, 2, 3, 9, 10))
     assert_nothing_is_done_twice(out, done_before)
     kept = [path for path in run.glob("raypipe-ray.*.log") if "== raylet.out ==" in path.read_text()]
     assert kept, "of workers that lost their head"

@@ -383,7 +383,8 @@ def submit(
     A small job, the head, plans and hands out the work. Each worker is a job of its own that joins when its node is
     there, so that the run begins with the first. A last job clears up, however the others ended. The days, raypipe and
     its Python must be on disks that all nodes share. What else jobs can ask for (modules, venv, constraint, memory) is
-    in the table `slurm` that `raypipe config` prints; give your own with --config.
+    in the table `slurm` that `raypipe config` prints; give your own with --config. A day that is refused does not hold
+    up the others; the exit code is the worst.
     """
     from raypipe import submit as submitting
     from raypipe.config import load_config

@@ -20,6 +20,7 @@ from cluster import slurm
 from cluster.entry import begin, end_workers, here, options, queue_again
 from cluster.errors import ClusterError, RayNotStarted
 from cluster.holds import Holds
+from cluster.leftovers import remove_leftovers
 from cluster.names import WORKERS, job_name
 from cluster.ray_logs import log_name
 from cluster.ray_node import RayNode, address_here, head_options, ray_node, temp_folder
@@ -54,6 +55,7 @@ def main(words: Sequence[str]) -> int:
     port = port_of(node.job)
     start = head_options(node.share, address=address, port=port)
     folder, spill = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
+    remove_leftovers({each.parent for each in (folder, spill) if each})
     watch = SpotWatch()
     try:
         unsay_again(arguments.run, node.job)

@@ -137,7 +137,8 @@ def drain(head: str, node_id: str, why: str, seconds: int | None = None) -> None
 
 def head_options(share: Share, *, address: str, port: int) -> list[str]:
     """Return the options of `ray start` on the head's node."""
-    return ["--head", f"--port={port}", "--include-dashboard=false", *_options(share, address)]
+    # Ray's own autoscaler has nothing to do: workers are Slurm's.
+    return ["--head", f"--port={port}", "--include-dashboard=false", "--no-monitor", *_options(share, address)]
 
 
 def worker_options(share: Share, *, head: str, address: str) -> list[str]:
@@ -183,6 +184,7 @@ def _options(share: Share, address: str) -> list[str]:
         f'--resources={{"{FILTERS}": {share.cpus}}}',
         f"--memory={share.memory}",
         f"--object-store-memory={share.object_store}",
+        "--include-log-monitor=false",  # it hands what workers print to drivers, and ours do not listen
         "--disable-usage-stats",
     ]
 

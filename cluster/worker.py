@@ -22,6 +22,7 @@ from cluster import slurm
 from cluster.entry import begin, here, options, queue_again
 from cluster.errors import ClusterError, NotDrained, RayNotStarted
 from cluster.holds import Holds
+from cluster.leftovers import remove_leftovers
 from cluster.names import TAKEN, job_name
 from cluster.ray_logs import log_name
 from cluster.ray_node import RayNode, address_here, ray_node, temp_folder, worker_options
@@ -59,8 +60,9 @@ def main(words: Sequence[str]) -> int:
     watch = SpotWatch()
     failures, holds = 0, Holds()
     unsay_again(arguments.run, node.job)
+    folders = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
+    remove_leftovers({each.parent for each in folders if each})
     while (head := _wait_for_head(arguments.run, arguments.head, holds)) is not None:
-        folders = temp_folder(arguments.temp, node.job), spill_folder(os.environ, arguments.scratch, node.job)
         address = address_here(node.address, head.rpartition(":")[0])
         start = worker_options(node.share, head=head, address=address)
         kept = arguments.run / log_name(arguments.name, os.environ)

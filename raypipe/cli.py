@@ -546,7 +546,8 @@ def submit(
     A small job, the head, plans and hands out the work. Each worker is a job of its own that joins when its node is
     there, so that the run begins with the first. A last job clears up, however the others ended. The days, raypipe and
     its Python must be on disks that all nodes share. What else jobs can ask for (modules, venv, constraint, memory) is
-    in the table `slurm` that `raypipe config` prints; give your own with --config.
+    in the table `slurm` that `raypipe config` prints; give your own with --config. A day that is refused does not hold
+    up the others; the exit code is the worst.
     """
     from raypipe import submit as submitting
     from raypipe.config import load_config
@@ -580,9 +581,10 @@ def submit(
         typer.echo(note, err=True)
     if show:
         typer.echo(submitting.printed(made.texts()), nl=False)
-        return
-    submitting.refuse_twice(plan.day for plan in made.plans)
-    typer.echo(submitting.how_to_follow(made, submitting.submit(made)), nl=False)
+    else:
+        submitting.refuse_twice(plan.day for plan in made.plans)
+        typer.echo(submitting.how_to_follow(made, submitting.submit(made)), nl=False)
+    raise typer.Exit(found.exit_code)
 
 
 @app.command(

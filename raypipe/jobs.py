@@ -313,7 +313,14 @@ def _run(head: int, jobs: Sequence[Job], times: Mapping[str, str], known: tuple[
         f"{output.parent.name}/{output.name}": _progress_since(output, record.submitted)
         for output in map(Path, record.days)
     }
-    return ClusterRun(record.name, head, folder, tuple(job_rows(jobs, times, days.values())), days, missing)
+    told = days.values() if len(days) == 1 else [_titled(title, found) for title, found in days.items() if found]
+    return ClusterRun(record.name, head, folder, tuple(job_rows(jobs, times, told)), days, missing)
+
+
+def _titled(title: str, found: Progress) -> Progress:
+    """Return the progress of one of several days; what is done on nodes tells of which."""
+    doing = {node: tuple(f"{title}: {sentence}" for sentence in said) for node, said in found.doing.items()}
+    return replace(found, doing=doing)
 
 
 def _missing() -> tuple[str, ...]:

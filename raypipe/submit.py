@@ -25,7 +25,7 @@ from cluster.share import MB, divide
 from raypipe.api import plan_day
 from raypipe.config import Config, Slurm, config_toml
 from raypipe.day import Day
-from raypipe.errors import Locked, Refused, UsageError
+from raypipe.errors import Locked, RaypipeError, Refused, UsageError
 from raypipe.ledger import prepare_state
 from raypipe.memory import in_gb
 from raypipe.plan import Plan
@@ -71,6 +71,8 @@ class Survey:
     """What should be known of the days, a line each."""
     broken: bool
     """Whether something cannot even be planned."""
+    exit_code: int = 0
+    """The worst of the days that are refused."""
     days: tuple[Path, ...] = ()
     """All days."""
 
@@ -206,16 +208,22 @@ def walltime_seconds(text: str) -> float:
 def survey(days: Iterable[Path], config: Config, choice: Choice) -> Survey:
     """Plan every day, each once, and sort out those for which there is nothing to do, or nothing can be done.
 
-    Raises `UsageError` and its kinds; `Refused` if that is why no day is left.
+    Raises `RaypipeError` and its kinds if that is why no day is left.
     """
     plans: dict[Path, Plan] = {}
-    for path in days:
-        plan = plan_day(
-            path, only=choice.only, skip=choice.skip, channels=choice.channels, output=choice.output, config=config, replace=choice.replace
-        )  # fmt: skip
-        plans.setdefault(plan.day.output, plan)
     kept: list[Plan] = []
-    notes, refused = [], []
+    notes: list[str] = []
+    refused: list[RaypipeError] = []
+    for path in days:
+        try:
+            plan = plan_day(
+                path, only=choice.only, skip=choice.skip, channels=choice.channels, output=choice.output, config=config, replace=choice.replace
+            )  # fmt: skip
+        except RaypipeError as error:
+            refused.append(error)
+            notes.append(f"{path}: refused: {error}")
+        else:
+            plans.setdefault(plan.day.output, plan)
     for plan in plans.values():
         notes += [f"{plan.day.title}: PROBLEM {problem.error}" for problem in plan.problems]
         if not plan.todo:
@@ -231,8 +239,9 @@ def survey(days: Iterable[Path], config: Config, choice: Choice) -> Survey:
         notes.append(f"{plan.day.title}: {len(plan.todo)} outputs to make, {in_gb(plan.bytes_to_write)} to write")
     if refused and not kept:
         raise refused[0]
+    broken = any(plan.problems for plan in plans.values())
     days = tuple(plan.day.input for plan in plans.values())
-    return Survey(tuple(kept), tuple(notes), any(plan.problems for plan in plans.values()), days)
+    return Survey(tuple(kept), tuple(notes), broken, max((error.exit_code for error in refused), default=0), days)
 
 
 def new_submission(config: Config, found: Survey, choice: Choice, last: Last = "") -> Submission:

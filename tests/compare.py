@@ -1,6 +1,8 @@
 """What tests say of outputs: their datasets, byte by byte, and what they should be by scipy's own filters."""
 
 import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from raypipe.stages import BY_NAME
 RATE_HZ = 30000
 RIPPLE = ("rplparallel", "rplsplit", "rpllfp", "rplhighpass")
 """Stages that are made from the Ripple files alone."""
+_RIPPLE_FILES = ("rplparallel_", "rplraw_", "rpllfp_", "rplhighpass_")
 BEHAVIOUR = tuple(name for name, stage in BY_NAME.items() if stage.level == "session" and name not in RIPPLE)
 OBJECTS = tuple(name for name in BY_NAME if name not in (*RIPPLE, *BEHAVIOUR))
 """Stages that are made from channels' objects: spectra, sorting, cells."""
@@ -41,6 +44,17 @@ def datasets(folder: Path) -> dict[str, str]:
     for path in (each for pattern in ("*.csv", "*.png", "*.mda", "metrics.json") for each in folder.rglob(pattern)):
         found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
+
+
+def of_ripple(found: Mapping[str, str]) -> dict[str, str]:
+    """Return those of `datasets` that RIPPLE makes."""
+    return {name: it for name, it in found.items() if Path(name.partition(":")[0]).name.startswith(_RIPPLE_FILES)}
+
+
+def of_channels(found: Mapping[str, str], *numbers: int) -> dict[str, str]:
+    """Return those of `datasets` that are made of these channels alone, or of sessions."""
+    chosen = re.compile("|".join([*(f"/channel{number:03d}/" for number in numbers), "^session[^/]*/[^/]*$"]))
+    return {name: it for name, it in found.items() if chosen.search(name.partition(":")[0])}
 
 
 def high_pass(microvolts: NDArray[np.float32]) -> NDArray[np.float64]:

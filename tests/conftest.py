@@ -6,7 +6,7 @@ import shutil
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +17,7 @@ from hypothesis import settings
 import raypipe
 from raypipe.events import Event
 from raypipe.io.nsx import read_nsx_header
+from raypipe.memory import MB, Budget
 from raypipe.run import Report
 from raypipe.simulate import SimulateSettings, simulate_day
 
@@ -24,6 +25,9 @@ from raypipe.simulate import SimulateSettings, simulate_day
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+_AMPLE = Budget(2, 1.0, 4, 300 * MB, 0, 0, 0, 0, 0, 8000 * MB)
+"""More memory than any run of a small day asks for: what a run begins at a time, its own budget says."""
 
 SMALL = SimulateSettings(channels=(1, 2, 3, 9, 10, 33, 34, 35, 36, 65), seconds=12.5, eye_seconds=4.0, trials=4, seed=5)
 
@@ -65,6 +69,48 @@ def another_processed(another: Path, tmp_path_factory: pytest.TempPathFactory) -
     out = tmp_path_factory.mktemp("another_processed")
     assert raypipe.run_day(another, output=out).exit_code == 0
     return out / "picasso" / "20181106"
+
+
+class Lent:
+    """A Ray of 2 CPUs that runs in this process share, one after the other; it begins with the first of them."""
+
+    def __init__(self, begin: Callable[[Budget, int], AbstractContextManager[None]]) -> None:
+        self.begin = begin
+        self._held = ExitStack()
+        self._lives = False
+
+    @contextmanager
+    def lend(self, _budget: Budget, _cpus: int) -> Iterator[None]:
+        if not self._lives:
+            self._held.enter_context(self.begin(_AMPLE, 2))
+            self._lives = True
+        yield
+
+    def end(self) -> None:
+        self._lives = False
+        self._held.close()
+
+
+@pytest.fixture(scope="module")
+def one_ray() -> Iterator[Lent]:
+    """One Ray for all that a module runs in this process, where Ray's beginning, size and end are not the point.
+
+    Ask for it with `pytestmark`; of the module's tests, one that needs a Ray of its own asks for `own_ray`.
+    """
+    from raypipe import embedded  # imports Ray
+
+    lent = Lent(embedded.embedded_ray)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "embedded_ray", lent.lend)
+        yield lent
+        lent.end()
+
+
+@pytest.fixture
+def own_ray(one_ray: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run of this test begins a Ray and ends it, although others of the module share one."""
+    one_ray.end()
+    monkeypatch.setattr("raypipe.embedded.embedded_ray", one_ray.begin)
 
 
 @pytest.fixture

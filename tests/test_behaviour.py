@@ -25,6 +25,7 @@ from raypipe.simulate import SimulateSettings, simulate_day
 from raypipe.status import status_of
 from tests.compare import BEHAVIOUR, datasets, leftovers
 
+pytestmark = pytest.mark.usefixtures("one_ray")
 STAGES = ("rplparallel", *BEHAVIOUR)
 RAYPIPE = Path(sys.executable).parent / "raypipe"
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 from collections import Counter
@@ -18,11 +17,12 @@ from raypipe.events import Event, PassStarted, Phase, RunEnded, RunRefused, RunS
 from raypipe.lock import day_lock
 from raypipe.progress import shown
 from raypipe.run import budget_of, refuse_full_disk
-from tests.compare import RIPPLE, datasets, leftovers
+from tests.compare import RIPPLE, datasets, leftovers, of_channels, of_ripple
 from tests.conftest import Processed
 from tests.test_cli import call
 from tests.test_faults import events_of, running, small_disk
 
+pytestmark = pytest.mark.usefixtures("one_ray")
 FIRST, SECOND = "picasso/20181105", "picasso/20181106"
 OF_THE_DAY = ("day_spectrum", "day_spectrum_highpass")
 
@@ -31,23 +31,16 @@ def names(count: int) -> list[str]:
     return [FIRST, SECOND][:count]
 
 
-def of_two_channels(outputs: Path) -> dict[str, str]:
-    """Return what is made of channels 1 and 2, and of sessions, in a day with more of them."""
-    found = datasets(outputs).items()
-    paths = {name: name.partition(":")[0] for name, _ in found}
-    return {name: value for name, value in found if re.search(r"channel00[12]/|^session[^/]*/[^/]*$", paths[name])}
-
-
 def test_days_together_are_the_days_alone_and_share_the_workers(
-    simulated: Path, processed: Processed, another: Path, another_processed: Path, tmp_path: Path
+    own_ray: None, simulated: Path, processed: Processed, another: Path, another_processed: Path, tmp_path: Path
 ) -> None:
     events: list[Event] = []
     first, second = raypipe.run_days(
         [simulated, another], output=tmp_path, channels="1-2", skip=OF_THE_DAY, listeners=[events.append]
     )
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert datasets(tmp_path / FIRST) == of_two_channels(processed.folder)
-    assert datasets(tmp_path / SECOND) == of_two_channels(another_processed)
+    assert datasets(tmp_path / FIRST) == of_channels(datasets(processed.folder), 1, 2)
+    assert datasets(tmp_path / SECOND) == of_channels(datasets(another_processed), 1, 2)
     assert leftovers(tmp_path) == []
 
     assert {event.day for event in events} == {FIRST, SECOND}
@@ -68,7 +61,9 @@ def test_days_together_are_the_days_alone_and_share_the_workers(
     assert stopping == ends[-1:], "the other had its end before"
 
 
-def test_what_is_ready_of_an_earlier_day_goes_first(simulated: Path, another: Path, tmp_path: Path) -> None:
+def test_what_is_ready_of_an_earlier_day_goes_first(
+    own_ray: None, simulated: Path, another: Path, tmp_path: Path
+) -> None:
     events: list[Event] = []
     spectra = ["rplparallel", "rpllfp", "freqspectrum"]
     config = Config(run=Resources(cpus=1))
@@ -187,16 +182,8 @@ def test_a_driver_of_two_days_that_is_killed_begins_again_where_it_was(
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in done} == done, "nothing finished is done again"
     for day, reference in zip(both, (processed.folder, another_processed), strict=True):
-        expected = {
-            name: value
-            for name, value in datasets(reference).items()
-            if name.partition("_")[0].split("/")[-1] in _FILES
-        }
-        assert datasets(day) == expected
+        assert datasets(day) == of_ripple(datasets(reference))
         assert leftovers(day) == []
-
-
-_FILES = ("rplparallel", "rplraw", "rpllfp", "rplhighpass")
 
 
 def test_an_interrupt_ends_all_days(both: tuple[Path, Path], small_tiles: str) -> None:

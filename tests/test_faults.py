@@ -21,6 +21,7 @@ from raypipe.errors import Locked, NotWritable, TooLittleDisk, TooLittleMemory, 
 from raypipe.events import Event, Note, PassProgressed, PassStarted, TaskDone
 from tests.compare import RIPPLE, datasets, leftovers
 
+pytestmark = pytest.mark.usefixtures("one_ray")
 SMALL_TILES = Config(run=Resources(cpus=2, tile_seconds=0.5, tiles_in_flight=2))
 RAYPIPE = Path(sys.executable).parent / "raypipe"
 
@@ -214,14 +215,14 @@ def test_a_driver_that_is_killed_begins_again_where_it_was(
     assert leftovers(day) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_tidily(day: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_an_end_that_is_asked_for_is_tidy(day: Path, tmp_path: Path) -> None:
+    """By SIGTERM; by SIGINT it is in test_days."""
     toml = tmp_path / "raypipe.toml"
     toml.write_text("[run]\ncpus = 2\ntile_seconds = 0.5\n")
     with running(day, "--config", str(toml)) as process:
         for event in events_of(process):
             if event["event"] == "PassProgressed":
-                process.send_signal(number)
+                process.send_signal(signal.SIGTERM)
                 break
         rest = list(events_of(process))
         assert process.wait(60) == 130

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from cluster import slurm
 from cluster.slurm import Job
 from raypipe.day import Day
 from raypipe.events import (
@@ -31,6 +32,7 @@ from raypipe.jobs import (
     ClusterRun,
     JobRow,
     Progress,
+    cluster_runs,
     job_rows,
     nodes_of,
     parse_times,
@@ -40,7 +42,7 @@ from raypipe.jobs import (
     runs_text,
 )
 from raypipe.logs import Log, find_logs, log_text, logs_of, names_text
-from raypipe.records import RECORD_FILE, Record
+from raypipe.records import RECORD_FILE, Record, read_record, run_folders
 from tests.slurm.configuration import HEAD
 from tests.slurm.harness import SlurmCluster, obstacle, wait_until
 from tests.test_submit import RAYPIPE, call
@@ -250,6 +252,27 @@ def test_runs_as_text_and_as_json() -> None:
         "    sorts channels 9, 33",
     ]
     assert max(map(len, narrow)) <= 40
+
+
+def test_of_several_days_a_job_says_of_which(made_up: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder,) = run_folders(made_up)
+    record = read_record(folder)
+    assert record
+    other = made_up.output.with_name("20181106")
+    write_events(other / ".raypipe" / "runs" / RUN / "events.jsonl", EVENTS)
+    jobs = [job(12, "", "pipe2", "RUNNING", node="node1"), job(14, "", "pipe2-finish-12", "PENDING", "Dependency")]
+    monkeypatch.setattr(slurm, "jobs", lambda *_, **__: jobs)
+    monkeypatch.setattr(slurm, "run", lambda *_: "")
+    sentence = "filters 3 channels of session01"
+    for days, said in {
+        (made_up.output,): (sentence,),
+        (made_up.output, other): (f"picasso/20181105: {sentence}", f"picasso/20181106: {sentence}"),
+    }.items():
+        told = msgspec.structs.replace(record, days=tuple(map(str, days)))
+        (folder / RECORD_FILE).write_bytes(msgspec.json.encode(told))
+        (run,) = cluster_runs([made_up])
+        assert run.jobs[0].doing == said
+    assert "    on node9: makes edfsplit of session01, sessioneye\n" in runs_text([run]), "below its day's line"
 
 
 def test_logs_of_a_day(made_up: Day) -> None:

@@ -16,9 +16,10 @@ import raypipe
 from raypipe.config import Config, Resources
 from raypipe.events import Event, Note, PassProgressed, RunEnded, RunStarted, TaskDone
 from raypipe.io.nsx import raw_channels, read_frames, read_nsx_header
-from tests.compare import RIPPLE, datasets, high_pass, leftovers, lfp
+from tests.compare import RIPPLE, datasets, high_pass, leftovers, lfp, of_ripple
 from tests.conftest import Processed
 
+pytestmark = pytest.mark.usefixtures("one_ray")
 SESSIONS = ("session01", "sessioneye")
 CHANNELS = (1, 2, 3, 9, 10, 33, 34, 35, 36, 65)
 BEHAVIOURAL = (
@@ -119,19 +120,23 @@ def test_markers_are_those_that_were_planted(reference: Path, simulated: Path) -
 
 
 @pytest.mark.parametrize(
-    "resources",
+    ("resources", "only"),
     [
-        Resources(cpus=1, tile_seconds=4.0),
-        Resources(cpus=2, tile_seconds=1.0, tiles_in_flight=1),
-        Resources(cpus=2, tile_seconds=0.2503),
-        Resources(cpus=1, tile_seconds=60.0),
+        (Resources(cpus=1, tile_seconds=4.0), ()),
+        # Other stages read the files that these make: they never see a tile.
+        (Resources(cpus=2, tile_seconds=1.0, tiles_in_flight=1), RIPPLE),
+        (Resources(cpus=2, tile_seconds=0.2503), RIPPLE),
+        (Resources(cpus=1, tile_seconds=60.0), RIPPLE),
     ],
-    ids=lambda resources: f"{resources.cpus}-cpus-{resources.tile_seconds}s",
+    ids=lambda it: f"{it.cpus}-cpus-{it.tile_seconds}s" if isinstance(it, Resources) else "filters" if it else "all",
 )
-def test_workers_and_tiles_never_show(reference: Path, simulated: Path, tmp_path: Path, resources: Resources) -> None:
-    report = raypipe.run_day(simulated, output=tmp_path, config=Config(run=resources))
+def test_workers_and_tiles_never_show(
+    own_ray: None, reference: Path, simulated: Path, tmp_path: Path, resources: Resources, only: tuple[str, ...]
+) -> None:
+    report = raypipe.run_day(simulated, output=tmp_path, only=only, config=Config(run=resources))
     assert report.exit_code == 0
-    assert datasets(tmp_path / "picasso" / "20181105") == datasets(reference)
+    expected = datasets(reference)
+    assert datasets(tmp_path / "picasso" / "20181105") == (of_ripple(expected) if only else expected)
 
 
 def test_a_subset_of_channels_and_stages(reference: Path, simulated: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from cluster.errors import NodeTooSmall, SettingsError
 from cluster.jobs import JobSettings
 from cluster.slurm import parse_sizes
 from raypipe.config import Config, Slurm, load_config
-from raypipe.errors import TooLittleDisk, TooLittleMemory, UsageError
+from raypipe.errors import NotADay, TooLittleDisk, TooLittleMemory, UsageError
 from raypipe.room import task_memory, too_large
 from raypipe.submit import (
     Choice,
@@ -322,6 +322,17 @@ def test_a_day_whose_disk_is_full_does_not_keep_the_others(day: Path, simulated:
         assert [plan.day.title for plan in found.plans] == ["picasso/20181105"]
         assert found.notes[0].startswith(f"picasso/20181107: refused: {other} has ")
         assert not (other / ".raypipe").exists()
+
+
+def test_a_day_that_is_not_found_does_not_keep_the_others(simulated: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    shown = call("submit", nowhere, simulated, "--output", tmp_path / "out", "--print", path=tmp_path)
+    assert shown.returncode == 2
+    assert f"{nowhere}: refused: " in shown.stderr
+    assert "picasso/20181105: 205 outputs to make" in shown.stderr
+    assert f" -m raypipe run {simulated} --config" in shown.stdout, "of the jobs nobody asks for the other"
+    with pytest.raises(NotADay):
+        survey([nowhere], Config(), ALL)
 
 
 def test_print_shows_all_and_changes_nothing(day: Path, tmp_path: Path) -> None:

@@ -328,7 +328,7 @@ def test_a_run_that_fails_is_ended_too(
     told = (tmp_path / "told").read_text()
     assert "1 of 2 outputs are made" in told
     assert f"session01 rplparallel: {broken}" in told
-    assert "hint: " in told
+    assert f"    log: {out / DAY}/.raypipe/runs/" in told
 
 
 def test_a_run_that_could_not_be_ended_is_not_begun(

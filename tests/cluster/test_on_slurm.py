@@ -135,11 +135,14 @@ def test_what_a_killed_head_leaves_is_ended_by_the_job_after_it(ray_slurm: Slurm
     expected = {head: "FAILED", f"{workers}_1": "CANCELLED", f"{workers}_2": "CANCELLED", finish: "COMPLETED"}
     assert states(result) == expected, result["outputs"]
     assert result["left"] == []
-    # Its temporary folders stay: nobody was there to remove them.
+    # Its temporary folders stay: nobody was there to remove them. The next of our jobs on the node does.
     left = strays(ray_slurm)
     assert left[node].split() == [f"/tmp/raypipe-spill-{head}", f"/tmp/rp-{head}"]
     assert not any(text for name, text in left.items() if name != node)
-    ray_slurm.run_on(node, ["rm", "-r", *left[node].split()])
+    code = "import pathlib; from cluster.leftovers import *; remove_leftovers([pathlib.Path('/tmp')])"
+    next_one = ray_slurm.submit(f'PYTHONPATH={ROOT} {sys.executable} -c "{code}"', f"--nodelist={node}")
+    ray_slurm.wait_job(next_one, "COMPLETED")
+    assert clean(ray_slurm), strays(ray_slurm)
 
 
 def crash_and_boot(cluster: SlurmCluster, job: int | str) -> None:

@@ -234,7 +234,7 @@ def test_no_such_partition(programs: Path) -> None:
             slurm.partition(name)
 
 
-def test_what_is_asked(programs: Path) -> None:
+def test_what_is_asked(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(programs, "squeue", "print('1|1|N/A|RUNNING|n1|None||' + ' '.join(sys.argv[1:]))")
     assert slurm.jobs([1, "2_3"])[0].name.endswith("--jobs=1,2_3")
     assert slurm.jobs(names=["a", "b"], ended=True)[0].name.endswith("--name=a,b --me --states=all")
@@ -244,6 +244,18 @@ def test_what_is_asked(programs: Path) -> None:
     assert (programs / "asked").read_text() == "update JobId=15_1 StartTime=now"
     slurm.exclude("15_1", "n[1-2],n4")
     assert (programs / "asked").read_text() == "update JobId=15_1 ExcNodeList=n[1-2],n4"
+    # The number of an array's last element is the array's own: from within, an element is called by its place.
+    for within, called in (("15", "12_3"), ("14", "15")):
+        for name, value in {"ARRAY_JOB_ID": "12", "ARRAY_TASK_ID": "3", "JOB_ID": within}.items():
+            monkeypatch.setenv(f"SLURM_{name}", value)
+        slurm.requeue(15)
+        assert (programs / "asked").read_text() == f"requeue {called}"
+        slurm.write_off(15, "taken")
+        assert (programs / "asked").read_text() == f"update JobId={called} JobName=taken Requeue=0"
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
+    monkeypatch.setenv("SLURM_JOB_ID", "15")
+    slurm.requeue(15)
+    assert (programs / "asked").read_text() == "requeue 15", "of no array"
     put(programs, "squeue", "print('1:30' if sys.argv[1:] == ['--noheader', '--format=%L', '--jobs=7'] else '')")
     assert slurm.time_left(7) == 90
     assert issubclass(SlurmRefused, ClusterError)

@@ -37,12 +37,13 @@ def test_every_cpu_gives_the_same_bits(tmp_path):
     assert len({bits for bits, _, _ in results}) == 1
 
 
-def test_two_processes_compile_once(tmp_path):
+def test_processes_compile_once(tmp_path):
     package = Path(kernels.__file__).parent
     before = time.time()
     results = [result(process) for process in [start(NUMBA_CACHE_DIR=tmp_path) for _ in range(2)]]
     assert sorted((compiled, loaded) for _, compiled, loaded in results) == [(0, 1), (1, 0)]
     assert results[0][0] == results[1][0]
+    assert result(start(NUMBA_CACHE_DIR=tmp_path))[1:] == (0, 1), "a later one only loads"
     home = tmp_path / "raypipe" / f"numba-{kernels.fingerprint()}"
     assert list(home.rglob("*.nbc"))
     assert not [path for path in package.rglob("*.nb[ci]") if path.stat().st_mtime > before]
@@ -69,8 +70,3 @@ def test_an_unwritable_home_falls_back_to_a_private_place(tmp_path):
     private = tmp_path / "tmp" / f"raypipe-{os.getuid()}"
     assert Path(run.stdout.strip()).parent == private
     assert private.stat().st_mode & 0o077 == 0
-
-
-def test_a_second_process_loads_everything(tmp_path):
-    assert result(start(RAYPIPE_CACHE_DIR=tmp_path))[1:] == (1, 0)
-    assert result(start(RAYPIPE_CACHE_DIR=tmp_path))[1:] == (0, 1)

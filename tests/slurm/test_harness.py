@@ -277,8 +277,9 @@ def test_a_cloud_boots_nodes_when_they_are_wanted_and_has_no_capacity_for_one(sl
 # -- what stays --
 
 OWNER = """
-import sys, time
+import signal, sys, time
 from tests.slurm.harness import SlurmCluster
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal, also where these tests are run beside others
 with SlurmCluster(nodes=2, cpus=2) as slurm:
     slurm.wait_job(slurm.submit("sleep 60"), "RUNNING")
     print(slurm.layout.directory, slurm.layout.token, flush=True)

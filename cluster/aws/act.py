@@ -1,6 +1,7 @@
 """Does one thing that was decided: one call of AWS each (two where it is also written down that it was done)."""
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from cluster.aws.actions import (
     Tell,
     Wake,
 )
-from cluster.aws.calls import Aws, calling, code_of
+from cluster.aws.calls import DENIED, Aws, calling, code_of
 from cluster.aws.config_store import Content, replace_config
 from cluster.aws.fleet import FleetTool
 from cluster.aws.fleet_table import FleetTable
@@ -30,9 +31,9 @@ from cluster.aws.notify import tell
 from cluster.aws.repoint import repoint
 from cluster.aws.settings import CREATED, INTENT, OUTCOME, REQUEST_TAGS, STACK, TOLD, FinalizeSettings
 from cluster.aws.state import State
+from cluster.errors import AwsRefused
 
 _NOT_THERE = "InvalidSnapshot.NotFound"
-_STAYS = ("InvalidSnapshot.InUse", "SnapshotLocked", "OperationNotPermitted")
 log = logging.getLogger(__name__)
 
 
@@ -57,8 +58,8 @@ class Tools:
         return FleetTool(self.pcluster, cluster, self.aws.region)
 
 
-def act(action: Effect, tools: Tools, settings: FinalizeSettings, state: State, config: Content) -> str | None:
-    """Do it. Returns the id of a snapshot that would not be deleted. Raises `AwsRefused`, `AwsUnavailable`, `ConfigRefused`."""
+def act(action: Effect, tools: Tools, settings: FinalizeSettings, state: State, config: Content) -> None:
+    """Do it. Raises `AwsRefused`, `AwsUnavailable`, `ConfigRefused`."""
     aws = tools.aws
     match action:
         case Tell():
@@ -69,8 +70,9 @@ def act(action: Effect, tools: Tools, settings: FinalizeSettings, state: State, 
             _sync(settings)
             tag(aws, volume, settings.as_request(stack, good, text, datetime.now(UTC).isoformat()))
         case Wake(function):
+            event = json.dumps({"run": settings.run}).encode()
             with calling(f"lambda:Invoke {function}"):
-                aws.functions.invoke(FunctionName=function, InvocationType="Event", Payload=b"{}")
+                aws.functions.invoke(FunctionName=function, InvocationType="Event", Payload=event)
         case Settle(volume):
             _settle(aws, volume)
         case Intend(volume):
@@ -80,11 +82,10 @@ def act(action: Effect, tools: Tools, settings: FinalizeSettings, state: State, 
         case Repoint(snapshot):
             changed = repoint(config.text, settings.mount, snapshot)
             replace_config(settings.config, aws.s3, config, changed, mark=snapshot)
-        case DeleteSnapshot(snapshot):
-            return None if _delete(aws, snapshot) else snapshot
+        case DeleteSnapshot():
+            _delete(action, aws)
         case DeleteCluster(stack):
             _delete_cluster(stack, tools, state)
-    return None
 
 
 def _tell(action: Tell, tools: Tools, settings: FinalizeSettings, state: State) -> None:
@@ -118,17 +119,21 @@ def _create(action: CreateSnapshot, aws: Aws, settings: FinalizeSettings) -> Non
         )
 
 
-def _delete(aws: Aws, snapshot: str) -> bool:
-    with calling(f"ec2:DeleteSnapshot {snapshot}"):
-        try:
-            aws.ec2.delete_snapshot(SnapshotId=snapshot)
-        except ClientError as error:
-            if code_of(error) in _STAYS:
-                log.warning("%s stays: %s", snapshot, code_of(error))
-                return False
-            if code_of(error) != _NOT_THERE:
-                raise
-    return True
+def _delete(action: DeleteSnapshot, aws: Aws) -> None:
+    """Delete a snapshot; one that EC2 keeps for a reason of its own (used by an image, locked, a backup) stays.
+
+    Of those reasons its documentation names the code of the first alone, so that none is looked for by name.
+    """
+    try:
+        with calling(f"ec2:DeleteSnapshot {action.snapshot}"):
+            aws.ec2.delete_snapshot(SnapshotId=action.snapshot)
+    except AwsRefused as error:
+        code = code_of(error.__cause__) if isinstance(error.__cause__, ClientError) else ""
+        if code == _NOT_THERE:
+            return
+        if not code or (code in DENIED and action.ours):
+            raise
+        log.warning("%s stays: %s", action.snapshot, error.message)
 
 
 def _delete_cluster(stack: str, tools: Tools, state: State) -> None:

@@ -88,6 +88,8 @@ class DeleteSnapshot:
 
     snapshot: str
     why: str
+    ours: bool = True
+    """Whether a finalizer made it; the rights to delete others may be missing."""
 
 
 @dataclass(frozen=True)

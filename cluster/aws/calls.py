@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from cluster.errors import AwsRefused, AwsUnavailable
 
-_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "Forbidden")
+DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "Forbidden")
 _BUSY = (
     "Throttling",
     "ThrottlingException",
@@ -86,6 +86,6 @@ def _meaning(what: str, error: ClientError) -> AwsRefused | AwsUnavailable:
     said = f"{what}: {code}: {facts.get('Message', '')}"
     if code in _BUSY or int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= _SERVER_ERROR:
         return AwsUnavailable(said, hint="AWS is busy; finalize again in some minutes")
-    if code in _DENIED:
+    if code in DENIED:
         return AwsRefused(said, hint="the role or key that this runs with may not do that; add it to its policy")
     return AwsRefused(said, hint="AWS says what is wrong with it; nothing else was changed")

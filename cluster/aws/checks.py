@@ -1,6 +1,6 @@
-"""What must hold before a run is ended, and before anything is deleted for its snapshot: pure."""
+"""What must hold before a run is ended and before anything is deleted for its snapshot, and how it stops where it does not."""
 
-from cluster.aws.actions import Stop
+from cluster.aws.actions import Action, Done, Settle, Stop, Tell
 from cluster.aws.settings import MANAGED, FinalizeSettings
 from cluster.aws.state import DELETING, FAILED, GONE, Snapshot, Stack, State, Volume
 
@@ -80,3 +80,20 @@ def wrong_with(state: State, snapshot: Snapshot) -> str:
     if here and snapshot.size_gib != here[snapshot.volume].size_gib:
         return f"{snapshot.id} has {snapshot.size_gib} GiB, its volume {here[snapshot.volume].size_gib} GiB"
     return ""
+
+
+def settled(state: State, settings: FinalizeSettings, end: Done | Stop) -> Action:
+    """Take the run's request off its volume before the end, so that it is not taken up again."""
+    for volume in state.volumes:
+        if state.hands_to is None and volume.request is not None and volume.request.run == settings.run:
+            return Settle(volume.id)
+    return end
+
+
+def unproven(
+    state: State, settings: FinalizeSettings, told: frozenset[str], on: str, message: str, hint: str
+) -> Action:
+    """Tell people once that the data are not known to be safe, then stop."""
+    if "unproven" not in told:
+        return Tell("unproven", "the data are NOT proven safe", f"{message}. Nothing was deleted; {hint}.", on)
+    return settled(state, settings, Stop("unproven", message, hint))

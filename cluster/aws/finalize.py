@@ -14,6 +14,7 @@ from cluster.aws.actions import (
     Action,
     CreateSnapshot,
     DeleteCluster,
+    DeleteSnapshot,
     Done,
     Effect,
     End,
@@ -71,7 +72,7 @@ class Finalizer:
     _complaints: tuple[str, ...] | None = None
     told: frozenset[str] = frozenset()
     """What it told people."""
-    _undeletable: frozenset[str] = frozenset()
+    _let_go: frozenset[str] = frozenset()
     _tries: int = 0
     _hands_to: str | None = None
     _woken: bool = False
@@ -146,7 +147,7 @@ class Finalizer:
             config=named_in(config.text),
             complaints=self._complaints,
             told=self.told,
-            undeletable=self._undeletable,
+            let_go=self._let_go,
             others=self._others(stack, snapshots),
             asked=self.asked,
             hands_to=self._hands_to,
@@ -180,7 +181,7 @@ class Finalizer:
 
     def _act(self, action: Effect, state: State, config: Content) -> None:
         try:
-            stays = act(action, self.tools, self.settings, state, config)
+            act(action, self.tools, self.settings, state, config)
         except AwsUnavailable:
             if isinstance(action, CreateSnapshot):
                 self._tries += 1  # it may have been made: the mark on the volume is now as if of somebody else
@@ -189,13 +190,12 @@ class Finalizer:
             if not isinstance(action, Tell):
                 raise
             log.warning("could not write down that people were told: %s", error.message)
-            stays = None
         if isinstance(action, Tell):
             self.told |= {action.event}
         self._woken |= isinstance(action, Wake)
         self._deleted |= isinstance(action, DeleteCluster)
-        if stays is not None:
-            self._undeletable |= {stays}
+        if isinstance(action, DeleteSnapshot):
+            self._let_go |= {action.snapshot}
 
     def _lease(self) -> Lease:
         return Lease(self.tools.aws.dynamodb, self.settings.name, self.holder, self.settings.lease_seconds)

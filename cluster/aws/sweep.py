@@ -6,7 +6,6 @@ whatever stops a run is told to people, once, and a fleet that somebody started 
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,11 +15,13 @@ from cluster.aws.finalize import OTHER, Finalizer
 from cluster.aws.look import snapshots_of_runs, volumes_with_requests
 from cluster.aws.notify import tell
 from cluster.aws.settings import CREATED, OUTCOME, REQUEST, RUN, STACK, SWEPT, FinalizeSettings
-from cluster.aws.state import Outcome, Snapshot
+from cluster.aws.state import Outcome
 from cluster.errors import AwsRefused, AwsUnavailable, ClusterError
 
 _OVER = "over"
 """Said of a run's snapshot when nothing is left to be done."""
+_LISTED = 60.0
+"""Seconds in which EC2 lists what was written."""
 log = logging.getLogger(__name__)
 
 
@@ -51,30 +52,35 @@ class Found:
 
 
 def sweep(
-    tools: Tools, cluster: str = "", *, seconds: float = 0.0, every: float = 15.0
+    tools: Tools, cluster: str = "", *, run: str = "", seconds: float = 0.0, every: float = 15.0
 ) -> list[tuple[str, End | ClusterError]]:
     """Go on with every run that is not at its end, or with those of one cluster (its name), as far as is possible now.
 
     For `seconds` in all it waits for compute nodes and stacks, looking every so many seconds; for a snapshot it does not
-    wait. Returns, for each run, where it stands: an error where something new stops it, a `Stop` where people know.
+    wait. `run` is one that was handed over just now: EC2 may take a while to list what was written for it.
+    Returns, for each run, where it stands: an error where something new stops it, a `Stop` where people know.
     """
-    until = time.monotonic() + seconds
-    return [(found.run, _go_on(found, tools, until, every)) for found in unfinished(tools, cluster)]
+    began = time.monotonic()
+    until = began + seconds
+    found = unfinished(tools, cluster)
+    while run and all(one.run != run for one in found) and time.monotonic() + every < min(until, began + _LISTED):
+        time.sleep(every)
+        found = unfinished(tools, cluster)
+    return [(one.run, _go_on(one, tools, until, every)) for one in found]
 
 
 def unfinished(tools: Tools, cluster: str = "") -> list[Found]:
     """List the runs that may not be at their end, the oldest first; those of one cluster, or all."""
     requests = [Found(volume, tags, True) for volume, tags in volumes_with_requests(tools.aws)]
-    found = [*_by_snapshots(snapshots_of_runs(tools.aws)), *requests]
-    runs = {(one.tags.get(STACK), one.run): one for one in reversed(found)}  # a snapshot goes before a request
+    snapshots = sorted(snapshots_of_runs(tools.aws), key=lambda one: one.order)
+    alive, failed = (
+        [Found(one.id, one.tags, False) for one in snapshots if (one.status == "error") is is_failed]
+        for is_failed in (False, True)
+    )
+    # A run is its snapshot's; before there is one, the request's; and a failed snapshot's when that was settled.
+    runs = {(one.tags.get(STACK), one.run): one for one in (*failed, *requests, *reversed(alive))}
     mine = (one for one in runs.values() if cluster in ("", one.cluster) and _OVER not in one.swept)
     return sorted(mine, key=lambda one: (one.tags.get(CREATED, ""), one.run))
-
-
-def _by_snapshots(snapshots: Iterable[Snapshot]) -> Iterator[Found]:
-    """Give each run by one of its snapshots; by a failed one only where there is no other."""
-    best = {(one.stack, one.run): one for one in sorted(snapshots, key=lambda one: (one.status != "error", one.order))}
-    return (Found(one.id, one.tags, False) for one in best.values())
 
 
 def _go_on(found: Found, tools: Tools, until: float, every: float) -> End | ClusterError:
@@ -121,6 +127,8 @@ def _stuck(found: Found, tools: Tools, error: ClusterError, *, is_told: bool) ->
             tools.channels, tools.aws.topics_of, run=found.run, event="stuck", subject=subject, text=text
         ):
             log.warning("could not tell %s", trouble)
+    if is_told and found.is_request:
+        return error  # the finalizer took the request off the volume
     try:
         _mark(found, tools, mark)
     except (AwsRefused, AwsUnavailable) as trouble:

@@ -13,20 +13,23 @@ from cluster.aws.actions import (
     DeleteCluster,
     DeleteSnapshot,
     Done,
+    HandOver,
     Intend,
     LookAtFleet,
     Repoint,
+    Settle,
     Stop,
     StopFleet,
     Tell,
     Verify,
     Wait,
+    Wake,
 )
 from cluster.aws.decide import next_action
 from cluster.aws.foresee import NEW, foresee
 from cluster.aws.keep import surplus
-from cluster.aws.settings import CREATED, MANAGED, OUTCOME, PINNED, RUN, SET, STACK, FinalizeSettings
-from cluster.aws.state import Fleet, Intent, Named, Outcome, Snapshot, Stack, State, Volume
+from cluster.aws.settings import CREATED, INTENT, MANAGED, OUTCOME, PINNED, RUN, SET, STACK, FinalizeSettings
+from cluster.aws.state import Fleet, Intent, Named, Outcome, Request, Snapshot, Stack, State, Volume
 
 ARN = "arn:aws:cloudformation:r:1:stack/pipe/1"
 WANTED = FinalizeSettings("run-1", "pipe", "c.yaml")
@@ -113,7 +116,7 @@ NEXT = {
         DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
     ),
     "one that would not go is left": (
-        replace(POINTED, undeletable=frozenset({"snap-a"})), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
+        replace(POINTED, let_go=frozenset({"snap-a"})), DeleteSnapshot("snap-b", "older than the newest 2 of pipe"),
     ),
     "a twin goes first": (
         replace(POINTED, snapshots=(*OLD, MINE, shot("snap-2", "run-1", "5"))),
@@ -135,6 +138,107 @@ NEXT = {
     "and is gone": (replace(ROTATED, stack=stack("DELETE_COMPLETE"), volumes=()), Done("snap-1 holds the data; the cluster is gone")),
     "or forgotten": (replace(ROTATED, stack=None, volumes=()), Done("snap-1 holds the data; the cluster is gone")),
 }  # fmt: skip
+
+ASKED = replace(
+    START, asked=500.0, complaints=(), volumes=volume(told=frozenset({"ended"}), request=Request("run-1", True, 500.0))
+)
+HANDS = replace(START, hands_to="f", complaints=(), told=frozenset({"ended"}))
+IN_S3 = replace(WANTED, config="s3://b/c.yaml")
+GONE = replace(SAVED, stack=stack("DELETE_COMPLETE", deletion_asked=1000.5), volumes=())
+
+
+def copy(started: float = 1000.0, of: str = "vol-1", **tags: str) -> Snapshot:
+    """What CloudFormation makes of a volume, with the tags that it has."""
+    return Snapshot("snap-x", "pending", of, 10, started, {"Name": "d", INTENT: "run-1 me/0 1"} | tags)
+
+
+MORE = {
+    "what is wanted is written on the volume": (HANDS, IN_S3, HandOver("vol-1", ARN, True, "fine")),
+    "that the outputs do not hold goes with it": (
+        replace(HANDS, complaints=("x is torn",)), IN_S3, HandOver("vol-1", ARN, False, "fine\nThe outputs do not hold:\nx is torn"),
+    ),
+    "an older run's request is written over": (
+        replace(HANDS, volumes=volume(request=Request("run-0", True, 1.0))), IN_S3, HandOver("vol-1", ARN, True, "fine"),
+    ),
+    "one that said otherwise too": (
+        replace(HANDS, volumes=volume(request=Request("run-1", False, 1.0))), IN_S3, HandOver("vol-1", ARN, True, "fine"),
+    ),
+    "then the function is woken": (replace(HANDS, volumes=volume(request=Request("run-1", True, 1.0))), IN_S3, Wake("f")),
+    "with a snapshot at once": (replace(TAKEN, hands_to="f"), IN_S3, Wake("f")),
+    "and that is all": (replace(TAKEN, hands_to="f", woken=True), IN_S3, Done("handed over to f")),
+    "what is left as it is, is not handed over": (
+        replace(HANDS, outcome=Outcome(False, "")), replace(IN_S3, on_failure="nothing"), Done("the run failed: the cluster is left as it is"),
+    ),
+    "a request with a snapshot is settled": (
+        replace(TAKEN, volumes=volume(request=Request("run-1", True, 9999.0))), WANTED, Settle("vol-1"),
+    ),
+    "one of an older run as well": (replace(TAKEN, volumes=volume(request=Request("run-0", True, 900.0))), WANTED, Settle("vol-1")),
+    "one of a later run is not": (replace(TAKEN, volumes=volume(request=Request("run-2", True, 9999.0))), WANTED, Repoint("snap-1")),
+    "a fleet that ran when it was asked for is stopped": (replace(ASKED, fleet=Fleet("RUNNING", 400.0)), WANTED, StopFleet("RUNNING")),
+    "one that was protected since as well": (replace(ASKED, fleet=Fleet("PROTECTED", 600.0)), WANTED, StopFleet("PROTECTED")),
+    "one that was started since is left": (
+        replace(ASKED, fleet=Fleet("RUNNING", 600.0), told=frozenset({"unproven"})), WANTED, Settle("vol-1"),
+    ),
+    "unless somebody asks for it now": (
+        replace(ASKED, asked=None, fleet=Fleet("RUNNING", 600.0)), WANTED, StopFleet("RUNNING"),
+    ),
+    "an intent whose snapshot failed is over": (
+        replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 999.9))),
+        WANTED,
+        Intend("vol-1"),
+    ),
+    "one that was meant since may have been made": (
+        replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 1000.3))),
+        WANTED,
+        Wait("a snapshot that another finalizer may have made"),
+    ),
+    "a cluster that ran since is kept": (
+        replace(ROTATED, fleet=Fleet("STOPPED", 1100.0), asked=1.0), WANTED,
+        Done("snap-1 holds the data; the cluster is kept, since its compute nodes were started again"),
+    ),
+    "clocks may differ a little": (replace(ROTATED, fleet=Fleet("STOPPED", 1030.0)), WANTED, DeleteCluster(ARN)),
+    "a failed deletion is asked for again by hand": (replace(ROTATED, stack=stack("DELETE_FAILED")), WANTED, DeleteCluster(ARN)),
+    "CloudFormation's snapshot goes": (
+        replace(GONE, others=(copy(),)), WANTED, DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
+    ),
+    "also without tags": (
+        replace(GONE, others=(replace(copy(), tags={"aws:cloudformation:stack-id": ARN}),)), WANTED,
+        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
+    ),
+    "also with the stack's tags": (
+        replace(GONE, others=(copy(lab="x"),), stack=replace(GONE.stack, tags=TAGS | {"lab": "x"})), WANTED,
+        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "settings", "action"), MORE.values(), ids=MORE)
+def test_next_of_what_is_handed_over(state: State, settings: FinalizeSettings, action: object) -> None:
+    assert next_action(state, settings) == action
+
+
+STAYS = {
+    "older": copy(started=999.0),
+    "of another volume": copy(of="vol-2"),
+    "pinned": copy(**{PINNED: ""}),
+    "somebody's tag": copy(owner="me"),
+    "another value than the stack's": copy(**{"parallelcluster:version": "3.16.1", "lab": "x"}),
+    "a backup's": copy(**{"aws:backup:source-resource": "x"}),
+    "no copy of the volume's tags": replace(copy(), tags={"Name": "before I leave"}),
+    "later than now": copy(started=1e9),
+}
+
+
+@pytest.mark.parametrize("other", STAYS.values(), ids=STAYS)
+def test_whatever_else_there_is_of_the_volume_stays(other: Snapshot) -> None:
+    assert next_action(replace(GONE, others=(other,)), WANTED) == Done("snap-1 holds the data; the cluster is gone")
+
+
+def test_cloudformations_snapshots_are_in_the_plan() -> None:
+    steps = foresee(replace(GONE, others=(copy(), replace(copy(), id="snap-y"))), WANTED)
+    assert [step.text for step in steps[:-1]] == [
+        f"delete {id}: CloudFormation's own of vol-1, as snap-1" for id in ("snap-x", "snap-y")
+    ]
 
 
 @pytest.mark.parametrize(("state", "action"), NEXT.values(), ids=NEXT)
@@ -175,6 +279,9 @@ STOPS = {
     "a snapshot of another cluster": (
         replace(TAKEN, stack=stack("CREATE_COMPLETE", id="arn:other"), told=frozenset({"unproven"})), "unproven", "another cluster",
     ),
+    "a deletion that failed in a sweep": (replace(ROTATED, asked=1.0, stack=stack("DELETE_FAILED")), "failed", "gives no reason"),
+    "a cluster that ran since the snapshot": (replace(ROTATED, fleet=Fleet("RUNNING", 1.0)), "unproven", "started again after snap-1"),
+    "nobody to hand over to": (replace(START, hands_to=""), "refused", "a file here"),
     "a deletion that failed": (replace(ROTATED, deleted=True, stack=stack("DELETE_FAILED", reason="[Head]")), "failed", r"failed: \[Head\]"),
     "a deletion that hangs": (
         replace(ROTATED, now=9999.0, stack=stack("DELETE_IN_PROGRESS", deletion_asked=1.0)), "failed", "still being deleted",
@@ -267,17 +374,19 @@ snapshots = st.builds(
     st.sampled_from(["good", "failed"]),
 )
 states = st.builds(
-    lambda shots, pins, named, status, fleet, told, intent, complaints, good, since: State(
+    lambda shots, pins, named, status, fleet, told, intent, complaints, good, since, request, others, asked: State(
         now=2000.0,
         outcome=Outcome(good, ""),
         attempt="me/0",
         stack=None if status is None else Stack(ARN, status, TAGS, deletion_asked=since),
-        volumes=(Volume("vol-1", "d", 10, intent),),
+        volumes=(Volume("vol-1", "d", 10, intent, request=request),),
         snapshots=tuple(replace(one, tags=one.tags | ({PINNED: ""} if one.id in pins else {})) for one in shots),
         config=(Named("/data", "d", named), Named("/b", "b", "snap-f")),
         complaints=complaints,
         fleet=fleet,
         told=told,
+        others=others,
+        asked=asked,
     ),
     st.lists(snapshots, unique_by=lambda one: one.id),
     st.sets(ids),
@@ -289,6 +398,11 @@ states = st.builds(
     st.sampled_from([None, (), ("torn",)]),
     st.booleans(),
     st.sampled_from([None, 0.0, 1999.0]),
+    st.sampled_from(
+        [None, Request("run-1", True, 500.0), Request("run-0", False, 500.0), Request("run-2", True, 1999.0)]
+    ),
+    st.sampled_from([(), (copy(1999.0),), (copy(1.0),), (copy(of="vol-2"), copy(1999.0, owner="me"))]),
+    st.sampled_from([None, 500.0]),
 )
 wanted = st.builds(
     lambda keep, policy, delete: replace(WANTED, keep=keep, on_failure=policy, delete_cluster=delete),
@@ -306,6 +420,11 @@ def test_nothing_goes_before_the_data_are_safe_in_whatever_state(state: State, s
     whole = [one for one in state.snapshots if one.run == "run-1" and one.status == "completed"]
     named = {entry.snapshot for entry in state.config}
     match action:
+        case DeleteSnapshot("snap-x"):
+            assert state.stack is not None and state.stack.status == "DELETE_COMPLETE"
+            assert any(one.good and one.volume == "vol-1" for one in whole)
+            assert state.others == (copy(1999.0),) or state.stack.deletion_asked == 0.0
+            assert not any("owner" in one.tags for one in state.others if one.volume == "vol-1")
         case DeleteSnapshot(id):
             gone = by_id[id]
             left = [
@@ -316,6 +435,7 @@ def test_nothing_goes_before_the_data_are_safe_in_whatever_state(state: State, s
             assert gone.run == "run-1" or len(left) >= settings.keep
         case DeleteCluster():
             assert settings.delete_cluster and whole
+            assert state.stack is not None and (state.stack.status == "DELETE_FAILED" or state.fleet == STOPPED)
             assert {one.id for one in whole} & named or any(
                 by_id[id].order > whole[0].order for id in named & set(by_id)
             )
@@ -328,6 +448,10 @@ def test_nothing_goes_before_the_data_are_safe_in_whatever_state(state: State, s
             assert state.volumes[0].intent == Intent("run-1", "me/0", 1999.0)
         case StopFleet():
             assert state.fleet is not None and state.fleet != STOPPED
+            assert not whole
+        case Settle():
+            request = state.volumes[0].request
+            assert request is not None and request.run != "run-2"
 
 
 @given(state=states, settings=wanted)

@@ -169,7 +169,7 @@ def find_head(account: Account, cluster: str) -> str:
     }
     filters = [{"Name": name, "Values": values} for name, values in wanted.items()]
     reservations = account.do("ec2", "DescribeInstances", Filters=filters)["Reservations"]
-    heads = [instance["InstanceId"] for reservation in reservations for instance in reservation["Instances"]]
+    heads = [str(instance["InstanceId"]) for reservation in reservations for instance in reservation["Instances"]]
     if len(heads) != 1:
         raise AwsRefused(
             f"cluster {cluster} has {len(heads) or 'no'} head nodes",

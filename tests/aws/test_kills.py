@@ -164,6 +164,7 @@ class Killer:
         process = self.processes.Process(target=runner.run, args=(*told, not way.hands_over))
         process.start()
         process.join()
+        cluster.emulator.fake("process", pid=0)  # it came to its end, or was killed: from now on it is us who call
         assert process.exitcode is not None
         return int(process.exitcode)
 

@@ -116,7 +116,7 @@ class FinalizeSettings:
         """
         words = " ".join(re.sub(r"[^\w+\-=.:/@]", " ", text).split())[:_VALUE]
         outcome = "good" if good else "failed"
-        return self.as_tags() | {STACK: stack, OUTCOME: outcome, CREATED: asked, REQUEST: words}
+        return self.as_tags() | {STACK: stack, OUTCOME: outcome, CREATED: asked, REQUEST: words, SWEPT: ""}
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "FinalizeSettings":

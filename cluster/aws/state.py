@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cluster.aws.settings import CREATED, MANAGED, OUTCOME, PINNED, RUN, STACK, TOLD
 
@@ -57,6 +58,14 @@ class Snapshot:
     def told(self) -> frozenset[str]:
         """The events that were told since it is there."""
         return frozenset(self.tags.get(TOLD, "").split())
+
+    @property
+    def created(self) -> float:
+        """When it was asked for, to more than EC2's second (seconds since 1970)."""
+        try:
+            return datetime.fromisoformat(self.tags[CREATED]).timestamp()
+        except (KeyError, ValueError):
+            return self.started
 
     @property
     def order(self) -> tuple[str, str]:

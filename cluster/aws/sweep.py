@@ -6,7 +6,6 @@ whatever stops a run is told to people, once, and a fleet that somebody started 
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,7 +15,7 @@ from cluster.aws.finalize import OTHER, Finalizer
 from cluster.aws.look import snapshots_of_runs, volumes_with_requests
 from cluster.aws.notify import tell
 from cluster.aws.settings import CREATED, OUTCOME, REQUEST, RUN, STACK, SWEPT, FinalizeSettings
-from cluster.aws.state import Outcome, Snapshot
+from cluster.aws.state import Outcome
 from cluster.errors import AwsRefused, AwsUnavailable, ClusterError
 
 _OVER = "over"
@@ -73,16 +72,15 @@ def sweep(
 def unfinished(tools: Tools, cluster: str = "") -> list[Found]:
     """List the runs that may not be at their end, the oldest first; those of one cluster, or all."""
     requests = [Found(volume, tags, True) for volume, tags in volumes_with_requests(tools.aws)]
-    found = [*_by_snapshots(snapshots_of_runs(tools.aws)), *requests]
-    runs = {(one.tags.get(STACK), one.run): one for one in reversed(found)}  # a snapshot goes before a request
+    snapshots = sorted(snapshots_of_runs(tools.aws), key=lambda one: one.order)
+    alive, failed = (
+        [Found(one.id, one.tags, False) for one in snapshots if (one.status == "error") is is_failed]
+        for is_failed in (False, True)
+    )
+    # A run is its snapshot's; before there is one, the request's; and a failed snapshot's when that was settled.
+    runs = {(one.tags.get(STACK), one.run): one for one in (*failed, *requests, *reversed(alive))}
     mine = (one for one in runs.values() if cluster in ("", one.cluster) and _OVER not in one.swept)
     return sorted(mine, key=lambda one: (one.tags.get(CREATED, ""), one.run))
-
-
-def _by_snapshots(snapshots: Iterable[Snapshot]) -> Iterator[Found]:
-    """Give each run by one of its snapshots; by a failed one only where there is no other."""
-    best = {(one.stack, one.run): one for one in sorted(snapshots, key=lambda one: (one.status != "error", one.order))}
-    return (Found(one.id, one.tags, False) for one in best.values())
 
 
 def _go_on(found: Found, tools: Tools, until: float, every: float) -> End | ClusterError:

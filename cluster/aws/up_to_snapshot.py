@@ -1,7 +1,5 @@
 """What is next until the run has its snapshot: outputs, people, the compute nodes, and the snapshot itself."""
 
-import math
-
 from cluster.aws.actions import (
     Action,
     CreateSnapshot,
@@ -65,7 +63,7 @@ def _make_snapshot(state: State, settings: FinalizeSettings, volume: Volume, cre
     intent = volume.intent
     if intent is None or intent.run != settings.run:
         return Intend(volume.id)
-    if any(failed.started >= math.floor(intent.time) for failed in state.failed_of(settings.run)):
+    if any(failed.created >= intent.time for failed in state.failed_of(settings.run)):
         return Intend(volume.id)  # the one that was meant has failed since
     if intent.attempt == state.attempt:
         return create

@@ -325,8 +325,8 @@ def patch(world: World) -> None:
     def look_at_item(self: Any, *args: Any, **kwargs: Any) -> Any:
         item = get_item(self, *args, **kwargs)
         if item is not None and item.attrs["Id"].value == "COMPUTE_FLEET":
-            data = item.attrs["Data"].value
-            status = data["status"].value
+            data = getattr(item.attrs.get("Data"), "value", None)
+            status = data["status"].value if isinstance(data, dict) else ""
             if status in _FLEET[:-1] and world.seen(f"{id(item)} {status}", world.plan.fleet_looks):
                 data["status"].value = _FLEET[_FLEET.index(status) + 1]
                 data["lastStatusUpdatedTime"].value = str(datetime.now(UTC))

@@ -183,9 +183,14 @@ MORE = {
         replace(ASKED, asked=None, fleet=Fleet("RUNNING", 600.0)), WANTED, StopFleet("RUNNING"),
     ),
     "an intent whose snapshot failed is over": (
-        replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 1000.3))),
+        replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 999.9))),
         WANTED,
         Intend("vol-1"),
+    ),
+    "one that was meant since may have been made": (
+        replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 1000.3))),
+        WANTED,
+        Wait("a snapshot that another finalizer may have made"),
     ),
     "a cluster that ran since is kept": (
         replace(ROTATED, fleet=Fleet("STOPPED", 1100.0), asked=1.0), WANTED,

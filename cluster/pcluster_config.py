@@ -49,7 +49,7 @@ class ClusterSettings:
     max_nodes: int = 8
     snapshot: str = ""
     volume_gb: int = 1000
-    """Of a new volume; one from a snapshot has the snapshot's size."""
+    """Of the volume; one from a snapshot is no smaller than that."""
     iops: int = 3000
     throughput: int = 250
     """MB/s of the volume, at most a quarter of the IOPS."""
@@ -227,7 +227,11 @@ def _policies(settings: ClusterSettings, indent: int) -> str:
 
 def _volume(settings: ClusterSettings) -> str:
     if settings.snapshot:
-        return f"      SnapshotId: {settings.snapshot}  # the volume begins as this snapshot, in its size"
+        # Without a size ParallelCluster takes 40 GB, and refuses a volume that is smaller than its snapshot.
+        return (
+            f"      SnapshotId: {settings.snapshot}  # the volume begins as this snapshot\n"
+            f"      Size: {settings.volume_gb}  # GB, no less than the snapshot's"
+        )
     return f"      Size: {settings.volume_gb}  # GB; a new, empty volume"
 
 

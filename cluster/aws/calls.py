@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.parsers import ResponseParserError
 
 from cluster.errors import AwsRefused, AwsUnavailable
 
@@ -70,7 +71,7 @@ def calling(what: str) -> Iterator[None]:
         raise AwsRefused(
             f"{what}: {error}", hint="`aws configure` stores keys and a region; on the head node its role is used"
         ) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:  # the latter: what came is no answer of AWS
         raise AwsUnavailable(
             f"{what}: {error}", hint="`aws sts get-caller-identity` says whether AWS answers"
         ) from error

@@ -31,7 +31,7 @@ _DELETED = {
 _CALLS = ("DescribeSnapshots", "DescribeStacks", "DescribeVolumes", "GetItem", "PutItem", "UpdateItem", "CreateTags",
           "CreateSnapshot", "DeleteSnapshot", "DeleteStack")  # fmt: skip
 DONE, SAFE, UNPROVEN, FAILED = "run done", "snapshot completed", "data NOT proven safe", "run FAILED"
-_OLD = "snap-0123456789abcdef0"
+_OLD, _OLDEST = "snap-0123456789abcdef0", "(the oldest)"
 
 
 def finalize(cluster: Cluster, tools: Tools, /, **settings: Any) -> None:
@@ -201,6 +201,10 @@ FAULTS = (
         _always("DescribeSnapshots", "deny"), again=True,
     ),
     Fault(
+        "no right to write the cluster's table", "the same", 4, "PutItem.*AccessDenied", "nothing", (),
+        _always("PutItem", "deny"), again=True,
+    ),
+    Fault(
         "no right to stop the fleet", "the same", 4, "UpdateItem.*AccessDenied", "nothing", (DONE,),
         _always("UpdateItem", "deny"), again=True,
     ),
@@ -233,6 +237,10 @@ FAULTS = (
     Fault(
         "a snapshot that is pinned (tag `raypipe:pinned`)", "it stays, and is not counted",
         before=lambda cluster: [cluster.snapshot("old-11", age=11, **{PINNED: "the paper's"})],
+    ),
+    Fault(
+        "a snapshot that an image uses", "it stays; the rest goes on",
+        plan={"in_use": [_OLDEST]}, before=lambda cluster: cluster.old[:1],
     ),
     # Clusters and volumes
     Fault("another volume of the same name, not the cluster's", "left alone", before=_foreign_volume),
@@ -322,6 +330,11 @@ def table() -> str:
 def tools_of(cluster: Cluster, fault: Fault, topic: str) -> Tools:
     """Return the tools that a fault leaves, with a topic to tell people by."""
     return replace(Tools(cluster.aws, None, channels=(topic,)), **fault.tools)
+
+
+def plan_of(cluster: Cluster, fault: Fault) -> dict[str, Any]:
+    """Return how the emulator is to behave."""
+    return fault.plan | ({"in_use": [cluster.old[0]]} if fault.plan.get("in_use") == [_OLDEST] else {})
 
 
 if __name__ == "__main__":

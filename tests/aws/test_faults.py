@@ -8,7 +8,7 @@ import pytest
 
 from cluster.aws.calls import Aws, connect
 from cluster.errors import ClusterError
-from tests.aws.faults import DONE, FAILED, FAULTS, SAFE, UNPROVEN, Fault, finalize, table, tools_of
+from tests.aws.faults import DONE, FAILED, FAULTS, SAFE, UNPROVEN, Fault, finalize, plan_of, table, tools_of
 from tests.aws.world import Cluster, Emulator, make_cluster
 
 README = Path(__file__).parents[2] / "README.md"
@@ -28,7 +28,7 @@ def test_what_becomes_of_it(fault: Fault, clients: Aws, emulator: Emulator, tmp_
     topic = clients.sns.create_topic(Name="ends")["TopicArn"]
     stay = fault.before(cluster) or []
     status, tools = cluster.status(), tools_of(cluster, fault, topic)
-    cluster.emulator.begin(**fault.plan)
+    cluster.emulator.begin(**plan_of(cluster, fault))
 
     error = _error_of(lambda: fault.run(cluster, tools, **fault.settings))
 

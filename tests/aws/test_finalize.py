@@ -16,10 +16,7 @@ from cluster.aws.settings import PINNED, RUN, SET, STACK
 from cluster.aws.state import Outcome
 from cluster.aws.sweep import sweep
 from cluster.errors import (
-    AwsRefused,
-    AwsUnavailable,
     ClusterError,
-    ConfigRefused,
     FinalizeLate,
     FinalizeRefused,
     FinalizeUnproven,
@@ -122,12 +119,6 @@ def test_pinned_foreign_and_used_snapshots_stay(cluster: Cluster) -> None:
     assert_ended(cluster, pinned, elsewhere, cluster.old[0])
 
 
-def test_of_two_volumes_the_one_that_the_configuration_means(make: Callable[..., Cluster]) -> None:
-    cluster = make(volumes=2)
-    finalize(cluster)
-    assert_ended(cluster)
-
-
 def test_a_name_that_was_used_again(make: Callable[..., Cluster]) -> None:
     first = make(name="again")
     finalize(first)
@@ -143,26 +134,6 @@ def test_a_name_that_was_used_again(make: Callable[..., Cluster]) -> None:
     assert first.config.read_bytes() == text
 
 
-REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "no such cluster": ({"cluster": "nobody", "snapshots": "s"}, "", "no cluster 'nobody'"),
-    "no such mount": ({"mount": "/nowhere"}, "", "no volumes at /nowhere"),
-    "no such volume": ({"volume": "vol-0"}, "", "cannot be told"),
-    "no settings": ({}, "SharedStorage: [{MountDir: /data, StorageType: Ebs}]", "has no EbsSettings"),
-    "no YAML": ({}, "a: [", "no YAML"),
-}
-
-
-@pytest.mark.parametrize(("settings", "text", "why"), REFUSALS.values(), ids=REFUSALS)
-def test_what_is_not_safe_is_refused_before_anything_is_done(
-    cluster: Cluster, settings: dict[str, Any], text: str, why: str
-) -> None:
-    if text:
-        cluster.config.write_text(text)
-    with pytest.raises((FinalizeRefused, ConfigRefused), match=why) as caught:
-        finalize(cluster, **settings)
-    assert (caught.value.exit_code, cluster.emulator.actions()) == (3, [])
-
-
 def test_a_cluster_that_raypipe_did_not_make_is_ended_by_its_stacks_id_alone(make: Callable[..., Cluster]) -> None:
     cluster = make(managed="false")
     with pytest.raises(FinalizeRefused, match="no tag raypipe:managed=true") as caught:
@@ -173,68 +144,6 @@ def test_a_cluster_that_raypipe_did_not_make_is_ended_by_its_stacks_id_alone(mak
     assert_ended(cluster)
 
 
-@pytest.mark.parametrize("fault", ["throttle", "error", "lost"])
-@pytest.mark.parametrize(
-    "action",
-    ["DescribeSnapshots", "DescribeStacks", "CreateTags", "CreateSnapshot", "DeleteSnapshot", "DeleteStack", "PutItem"],
-)
-def test_trouble_that_passes(cluster: Cluster, action: str, fault: str) -> None:
-    # Clients try twice: three times gets through to us.
-    cluster.emulator.begin(faults=[{"action": action, "kind": fault, "times": 3}], snapshot_looks=1, stack_looks=0)
-    finalize(cluster, settle_seconds=0.05)
-    assert_ended(cluster)
-
-
-def test_a_snapshot_that_is_not_listed_at_once_is_not_made_twice(cluster: Cluster) -> None:
-    cluster.emulator.begin(faults=[{"action": "CreateSnapshot", "kind": "lost", "times": 1}], unlisted_looks=3)
-    finalize(cluster, settle_seconds=5.0)
-    assert_ended(cluster)
-    assert cluster.emulator.actions().count("CreateSnapshot") == 1
-
-
-def test_if_it_is_listed_later_than_that_the_twin_goes(cluster: Cluster) -> None:
-    cluster.emulator.begin(faults=[{"action": "CreateSnapshot", "kind": "lost", "times": 1}], unlisted_looks=8)
-    finalize(cluster, settle_seconds=0.0)
-    assert_ended(cluster)
-    assert cluster.emulator.actions().count("CreateSnapshot") > 1
-
-
-@pytest.mark.parametrize("action", ["DescribeSnapshots", "CreateSnapshot", "PutItem"])
-def test_rights_that_are_missing(cluster: Cluster, action: str) -> None:
-    cluster.emulator.begin(faults=[{"action": action, "kind": "deny"}])
-    with pytest.raises(AwsRefused, match=f"{action}.*(UnauthorizedOperation|AccessDenied)") as caught:
-        finalize(cluster)
-    assert (caught.value.exit_code, "policy" in caught.value.hint) == (4, True)
-    cluster.emulator.begin()
-    assert_nothing_deleted(cluster)
-
-
-@pytest.mark.parametrize("action", ["DeleteSnapshot", "DeleteStack"])
-def test_rights_to_delete_that_are_missing(cluster: Cluster, action: str) -> None:
-    cluster.emulator.begin(faults=[{"action": action, "kind": "deny"}])
-    with pytest.raises(AwsRefused, match=action):
-        finalize(cluster)
-    assert cluster.status() == "CREATE_COMPLETE"
-    assert cluster.named() == cluster.of_run()[0]
-    cluster.emulator.begin()
-    finalize(cluster)
-    assert_ended(cluster)
-
-
-def test_an_aws_that_does_not_answer(cluster: Cluster) -> None:
-    cluster.emulator.begin(faults=[{"action": "DescribeStacks", "kind": "error"}])
-    with pytest.raises(AwsUnavailable, match="DescribeStacks: InternalError"):
-        finalize(cluster, patience_seconds=0.2)
-
-
-def test_a_snapshot_in_error_is_made_once_more(cluster: Cluster) -> None:
-    cluster.emulator.begin(snapshot_ends=["error", "completed"])
-    finalize(cluster)
-    (new,) = cluster.of_run()
-    assert cluster.named() == new
-    assert cluster.status() == "DELETE_COMPLETE"
-
-
 def test_but_not_for_ever(cluster: Cluster) -> None:
     cluster.emulator.begin(snapshot_ends=["error"] * 5)
     for _ in range(2):
@@ -243,40 +152,6 @@ def test_but_not_for_ever(cluster: Cluster) -> None:
     assert caught.value.exit_code == 5
     assert cluster.emulator.actions().count("CreateSnapshot") == 2
     assert_nothing_deleted(cluster)
-
-
-def test_a_snapshot_that_never_ends(cluster: Cluster) -> None:
-    cluster.emulator.begin(snapshot_looks=None)
-    with pytest.raises(FinalizeUnproven, match="still pending"):
-        finalize(cluster, snapshot_seconds=1.5)
-    assert_nothing_deleted(cluster)
-
-
-def test_a_fleet_that_does_not_stop(cluster: Cluster) -> None:
-    cluster.emulator.begin(fleet_looks=None)
-    with pytest.raises(FinalizeLate, match="still STOP_REQUESTED") as caught:
-        finalize(cluster, fleet_seconds=0.5)
-    assert caught.value.exit_code == 75
-    assert cluster.of_run() == []
-    assert_nothing_deleted(cluster)
-
-
-def test_a_cluster_that_does_not_go(cluster: Cluster) -> None:
-    cluster.emulator.begin(stack_ends="DELETE_FAILED")
-    for times in (1, 2):  # each time that somebody asks, it is tried once
-        with pytest.raises(AwsRefused, match=r"to delete: \[HeadNode\].*HeadNode: User: x is not authorized") as caught:
-            finalize(cluster)
-        assert cluster.of_run()[0] in caught.value.hint
-        assert cluster.emulator.actions().count("DeleteStack") == times
-    cluster.emulator.begin()
-    finalize(cluster)
-    assert_ended(cluster)
-
-
-def test_no_pcluster(cluster: Cluster) -> None:
-    tools = replace(cluster.tools, pcluster=("no-such-pcluster",))
-    with pytest.raises(AwsRefused, match="no 'no-such-pcluster'"):
-        Finalizer(cluster.settings(), GOOD, tools).finalize()
 
 
 def test_while_one_works_another_leaves_or_waits(cluster: Cluster) -> None:

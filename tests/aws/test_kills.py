@@ -164,6 +164,7 @@ class Killer:
         process = self.processes.Process(target=runner.run, args=(*told, not way.hands_over))
         process.start()
         process.join()
+        cluster.emulator.fake("process", pid=0)  # it came to its end, or was killed: from now on it is us who call
         assert process.exitcode is not None
         return int(process.exitcode)
 
@@ -218,10 +219,10 @@ def test_killed_anywhere_and_run_again(killer: Killer) -> None:
 
 
 WAYS = {
-    "a failed run": (Way(good=False), 4),
-    "the configuration in S3": (Way(place="bucket"), 8),
-    "the fleet by pcluster": (Way(by_tool=True), 12),
-    "handed over": (Way(place="bucket", hands_over=True), 3),
+    "a failed run": (Way(good=False), 6),
+    "the configuration in S3": (Way(place="bucket"), 12),
+    "the fleet by pcluster": (Way(by_tool=True), 16),
+    "handed over": (Way(place="bucket", hands_over=True), 5),
 }
 
 
@@ -235,7 +236,7 @@ def test_killed_here_and_there_on_other_ways(killer: Killer, way: Way, step: int
 
 def test_killed_again_in_the_run_that_goes_on(killer: Killer) -> None:
     sites = killer.sites(Way())
-    for number, first in enumerate(every(11, sites, 3)):
+    for number, first in enumerate(every(15, sites, 3)):
         second = sites[(5 + 7 * number) % len(sites)]
         killer.kill(Way(), first, second, (2 + number, "", "after"))
 

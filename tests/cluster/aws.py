@@ -1,6 +1,5 @@
 """ParallelCluster's real tool, and an emulator of AWS in a process of its own for it and for us to talk to."""
 
-import importlib.util
 import json
 import os
 import socket
@@ -19,7 +18,6 @@ from cluster.pcluster import VERSION
 from tests.environments import environment
 
 REGION = "ap-southeast-1"
-_MOTO = "moto[ec2,s3,cloudformation,dynamodb,server]==5.2.5"
 _BOOT_SECONDS = 120
 _OTHER = {"Group": {"Type": "AWS::EC2::SecurityGroup", "Properties": {"GroupDescription": "what else a stack has"}}}
 
@@ -92,9 +90,7 @@ def emulated_aws(folder: Path) -> Iterator[Aws]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    has_moto = importlib.util.find_spec("moto") is not None
-    python = sys.executable if has_moto else str(environment("moto", (_MOTO,)) / "bin" / "python")
-    command = [python, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with (folder / "moto.log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "MOTO_AMIS_PATH": str(images)})
     try:

@@ -80,10 +80,10 @@ def test_only_workers_are_ever_spot() -> None:
     assert queues(config)["drivers"]["CapacityType"] == "ONDEMAND"
 
 
-def test_a_volume_from_a_snapshot_has_its_size() -> None:
+def test_a_volume_from_a_snapshot_has_a_size_too() -> None:
     found = volume(config_of(replace(SETTINGS, snapshot="snap-0123456789abcdef0", encrypted=False)))
     assert found["SnapshotId"] == "snap-0123456789abcdef0"
-    assert "Size" not in found
+    assert found["Size"] == 1000  # without one ParallelCluster takes 40, and refuses what is smaller than the snapshot
     assert found["Encrypted"] is False
 
 

@@ -16,6 +16,7 @@ from raypipe.cli import main
 from raypipe.ending import run_id
 from tests.aws.world import PCLUSTER, Cluster
 
+pytestmark = pytest.mark.usefixtures("one_ray")
 DAY = Path("picasso") / "20181106"
 MARKERS = "session01/rplparallel_d41d.hkl"
 ONLY = ("--only", "rplparallel")

@@ -10,6 +10,25 @@ import typer
 
 from cluster.errors import ClusterError
 from raypipe import __version__
+from raypipe.cli_cluster import clusters
+from raypipe.cli_options import (
+    AttachedTo,
+    Channels,
+    ConfigFile,
+    Cpus,
+    DayPath,
+    DayPaths,
+    Json,
+    Memory,
+    NoRaw,
+    OnFailure,
+    Only,
+    Output,
+    Replace,
+    Skip,
+    overridden,
+    planned,
+)
 from raypipe.errors import RaypipeError, UsageError
 from raypipe.events import Event, RunRefused
 
@@ -21,54 +40,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-
-
-def _stages(begun: str) -> list[str]:
-    """Complete the name of a stage."""
-    from raypipe.stages import BY_NAME
-
-    return [name for name in BY_NAME if name.startswith(begun)]
-
-
-DayPath = Annotated[Path, typer.Argument(metavar="DAY", help="Folder of a day, as data/picasso/20181105.")]
-DayPaths = Annotated[list[Path], typer.Argument(metavar="DAY...", help="Folders of days, as data/picasso/20181105.")]
-AttachedTo = Annotated[Path | None, typer.Option("--attached", metavar="RUN", hidden=True)]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--only",
-        metavar="STAGE",
-        help="Only this stage (may be repeated); `raypipe plan` lists them.",
-        autocompletion=_stages,
-    ),
-]
-Skip = Annotated[
-    list[str] | None,
-    typer.Option("--skip", metavar="STAGE", help="Not this stage (may be repeated).", autocompletion=_stages),
-]
-Channels = Annotated[str | None, typer.Option("--channels", metavar="LIST", help="Only these channels: 1-32,40.")]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", metavar="DIR", help="Write to DIR/subject/day and leave the recording's folder untouched."
-    ),
-]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML; `raypipe config` prints them all.")
-]
-NoRaw = Annotated[bool, typer.Option("--no-raw", help="Do not write raw copies (as --skip rplsplit).")]
-Replace = Annotated[
-    bool, typer.Option("--replace", help="Also make again what raypipe did not make, or others changed.")
-]
-Cpus = Annotated[int | None, typer.Option("--cpus", min=1, help="CPUs to use (default: all this machine lets us).")]
-Memory = Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="Memory to use, as 6GB.")]
-OnFailure = Annotated[
-    Literal["nothing", "stop-fleet", "snapshot-keep-cluster", "teardown"] | None,
-    typer.Option(
-        "--on-failure", help="What becomes of the cluster when a task failed.", rich_help_panel="The end on AWS"
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable: JSON on standard output.")]
+app.add_typer(clusters, name="cluster")
 
 
 def main() -> NoReturn:
@@ -123,11 +95,11 @@ def plan(
     from raypipe import report
 
     if cluster:
-        from raypipe.cluster_report import cluster_plan
-
-        typer.echo(cluster_plan(_plan(day, only, skip, channels, output, config, no_raw, replace), json=json), nl=False)
+        typer.echo(
+            cluster_plan(planned(day, only, skip, channels, output, config, no_raw, replace), json=json), nl=False
+        )
         return
-    made = _plan(day, only, skip, channels, output, config, no_raw, replace, cpus, memory)
+    made = planned(day, only, skip, channels, output, config, no_raw, replace, cpus, memory)
     typer.echo(report.plan_json(made) if json else report.plan_text(made), nl=False)
     if refused := report.refusal(made):
         raise typer.Exit(refused.exit_code)
@@ -172,7 +144,7 @@ def run(
     from raypipe.notify import Notifier
     from raypipe.report import failures_text, kept_text
 
-    settings = _ending(_overridden(load_config(config), cpus, memory), on_failure=on_failure)
+    settings = _ending(overridden(load_config(config), cpus, memory), on_failure=on_failure)
     skipped = [*(skip or ()), *(["rplsplit"] if no_raw else ())]
     if finalize:
         from raypipe.finalize import check
@@ -250,7 +222,7 @@ def status(
     from raypipe import report
     from raypipe.status import status_of
 
-    made = _plan(day, only, skip, channels, output, config, no_raw, False, None, None)
+    made = planned(day, only, skip, channels, output, config, no_raw, False, None, None)
     found = status_of(made)
     typer.echo(report.status_json(found, made) if json else report.status_text(found, made), nl=False)
     raise typer.Exit(0 if found.complete else 1)
@@ -655,91 +627,6 @@ def _day_and_task(words: list[str]) -> tuple[Path | None, str]:
     return None, "".join(words)
 
 
-clusters = typer.Typer(no_args_is_help=True, help="A cluster on AWS: make it, look at it, change it, delete it.")
-app.add_typer(clusters, name="cluster")
-ClusterName = Annotated[str, typer.Argument(metavar="NAME", help="What the cluster is called.")]
-ClusterFile = Annotated[Path, typer.Option("--file", metavar="FILE", help="The cluster's configuration.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Ask AWS about all of it, and make nothing.")]
-_CLUSTER_FILE = Path("cluster-config.yaml")
-
-
-@clusters.command(
-    epilog="Examples:\n\n- `raypipe cluster create pipe --config raypipe.toml --print`\n\n"
-    "- `raypipe cluster create pipe --config raypipe.toml --for data/picasso/20181105`"
-)
-def create(
-    name: ClusterName,
-    config: ConfigFile = None,
-    file: ClusterFile = _CLUSTER_FILE,
-    day: Annotated[
-        Path | None, typer.Option("--for", metavar="DAY", help="See that workers hold the largest task of this day.")
-    ] = None,
-    show: Annotated[bool, typer.Option("--print", help="Print the configuration, and change nothing.")] = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Make a cluster as the table `cluster` of the settings says, or as FILE says, once it is there.
-
-    FILE is checked without AWS first. Then ParallelCluster's tool takes over, which `raypipe` calls and does not hold.
-    """
-    from raypipe import cluster_verbs
-    from raypipe.config import load_config
-
-    settings = load_config(config).cluster
-    largest = max((task.memory for task in _plan(day, config=config).todo), default=0) if day else 0
-    if show:
-        text, notes = cluster_verbs.printed(settings, task_memory=largest)
-        typer.echo(text, nl=False)
-        for note in notes:
-            typer.echo(note, err=True)
-        return
-    for line in cluster_verbs.create(name, settings, file, task_memory=largest, dry_run=dry_run):
-        typer.echo(line)
-
-
-@clusters.command(epilog="Example: `raypipe cluster update pipe --config raypipe.toml --dry-run`")
-def update(
-    name: ClusterName, config: ConfigFile = None, file: ClusterFile = _CLUSTER_FILE, dry_run: DryRun = False
-) -> None:
-    """Change a cluster into what FILE says now. For most changes AWS wants the compute fleet stopped first."""
-    from raypipe import cluster_verbs
-    from raypipe.config import load_config
-
-    for line in cluster_verbs.update(name, load_config(config).cluster, file, dry_run=dry_run):
-        typer.echo(line)
-
-
-@clusters.command("status", epilog="Example: `raypipe cluster status pipe --json`")
-def cluster_status(name: ClusterName, config: ConfigFile = None, json: Json = False) -> None:
-    """Show how a cluster stands: stack, compute fleet, head node, data volume and its newest snapshot."""
-    from raypipe import cluster_verbs
-    from raypipe.config import load_config
-
-    facts, lines = cluster_verbs.status(name, load_config(config).cluster)
-    typer.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if json else "\n".join(lines))
-
-
-@clusters.command(epilog="Example: `raypipe cluster delete pipe`")
-def delete(
-    name: ClusterName,
-    config: ConfigFile = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    without_snapshot: Annotated[
-        str,
-        typer.Option(metavar="WORDS", help="'delete NAME without a snapshot': even if its data are not saved."),
-    ] = "",
-) -> None:
-    """Delete a cluster whose data are in a completed snapshot; asks first. Exit code 3 if they are not."""
-    from raypipe import cluster_verbs
-    from raypipe.config import load_config
-
-    settings = load_config(config).cluster
-    for line in cluster_verbs.deletion(name, settings, without_snapshot):
-        typer.echo(line, err=True)
-    if not yes and not typer.confirm(f"Delete {name}? What was written since then is lost, or in a last snapshot."):
-        raise typer.Exit(1)
-    typer.echo(cluster_verbs.delete(name, settings))
-
-
 @app.command(
     epilog="Examples:\n\n- `raypipe notify 'a try' --config raypipe.toml` before a night's run\n\n"
     "Channels are in the settings:\n\n```\n[notify]\nchannels = [\n"
@@ -769,90 +656,9 @@ def notify(
     raise typer.Exit(4 if troubles else 0)
 
 
-@clusters.command(
-    epilog="Examples:\n\n- `raypipe cluster arm pipe --config raypipe.toml --print`\n\n"
-    "- `raypipe cluster arm pipe --config raypipe.toml --hours 12 --email me@example.org`"
-)
-def arm(
-    name: ClusterName,
-    config: ConfigFile = None,
-    hours: Annotated[
-        int, typer.Option(min=1, max=168, help="Tell people when the head node runs for so many hours.")
-    ] = 24,
-    email: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Who is told of alarms, if [notify] has no topic of SNS.")
-    ] = "",
-    snapshots: Annotated[
-        str, typer.Option(metavar="SET", help="The set that runs' snapshots join (default: the cluster's name).")
-    ] = "",
-    show: Annotated[
-        bool, typer.Option("--print", help="Print what would be made, and the policies; change nothing.")
-    ] = False,
-) -> None:
-    """Have AWS end this cluster's runs when no machine of yours waits, and tell when the cluster lives too long.
-
-    Makes a function with its roles, what wakes it (the end of a snapshot; each hour), its log and two alarms. Once more
-    mends what is missing or differs.
-    """
-    from raypipe import cluster_arm
-    from raypipe.config import load_config
-
-    settings = load_config(config)
-    if show:
-        text = cluster_arm.printed(
-            name, settings.cluster, settings.notify, hours=hours, email=email, snapshots=snapshots
-        )
-        typer.echo(text, nl=False)
-        return
-    cluster_arm.arm_cluster(
-        name, settings.cluster, settings.notify, hours=hours, email=email, snapshots=snapshots, heard=typer.echo
-    )
-
-
-@clusters.command(epilog="Example: `raypipe cluster disarm pipe`")
-def disarm(name: ClusterName, config: ConfigFile = None) -> None:
-    """Remove what `arm` made; the cluster, its data and its snapshots stay."""
-    from raypipe import cluster_arm
-    from raypipe.config import load_config
-
-    cluster_arm.disarm_cluster(name, load_config(config).cluster, heard=typer.echo)
-
-
 @app.command()
 def config(config: ConfigFile = None) -> None:
     """Print all settings as TOML, each with its meaning; a start for a file of one's own."""
     from raypipe.config import config_toml, load_config
 
     typer.echo(config_toml(load_config(config)), nl=False)
-
-
-def _plan(
-    day: Path,
-    only: list[str] | None = None,
-    skip: list[str] | None = None,
-    channels: str | None = None,
-    output: Path | None = None,
-    config: Path | None = None,
-    no_raw: bool = False,
-    replace: bool = False,
-    cpus: int | None = None,
-    memory: str | None = None,
-) -> Any:
-    from raypipe import api
-    from raypipe.config import load_config
-
-    return api.plan_day(
-        day,
-        only=only or (),
-        skip=[*(skip or ()), *(["rplsplit"] if no_raw else ())],
-        channels=channels,
-        output=output,
-        config=_overridden(load_config(config), cpus, memory),
-        replace=replace,
-    )
-
-
-def _overridden(config: Any, cpus: int | None, memory: str | None) -> Any:
-    """Return `config` with what the command line says instead."""
-    changed = {name: value for name, value in {"cpus": cpus, "memory": memory}.items() if value is not None}
-    return msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, **changed))

@@ -95,6 +95,8 @@ def plan(
     from raypipe import report
 
     if cluster:
+        from raypipe.cluster_report import cluster_plan
+
         typer.echo(
             cluster_plan(planned(day, only, skip, channels, output, config, no_raw, replace), json=json), nl=False
         )

@@ -52,7 +52,8 @@ def test_a_good_run_leaves_its_snapshot_the_newest_one_before_and_no_cluster(clu
     assert done == Done(f"{new} holds the data; the cluster is gone")
     assert (cluster.config.parent / f"{cluster.config.name}.before-{new}").read_bytes() == cluster.text
     assert cluster.emulator.actions() == [
-        "CreateTags", "CreateTags", "CreateSnapshot", "DeleteSnapshot", "DeleteSnapshot", "CreateTags", "DeleteStack",
+        "CreateTags", "UpdateItem", "CreateTags", "CreateSnapshot", "DeleteSnapshot", "DeleteSnapshot", "CreateTags",
+        "DeleteStack",
     ]  # fmt: skip
     tags = {tag["Key"]: tag["Value"] for tag in cluster.snapshots()[new]["Tags"]}
     assert (tags[RUN], tags[SET], tags[STACK]) == ("run-1", cluster.name, cluster.stack)

@@ -17,8 +17,3 @@ def node_type() -> NodeType:
         return ""
     found = [line.removeprefix(_TYPE).strip("\"' ") for line in lines if line.startswith(_TYPE)]
     return found[-1] if found else ""  # type: ignore[return-value]
-
-
-def is_compute_node() -> bool:
-    """Whether this machine goes when the compute nodes are stopped."""
-    return node_type() == "ComputeFleet"

@@ -29,7 +29,7 @@ from raypipe.cli_options import (
     overridden,
     planned,
 )
-from raypipe.errors import RaypipeError, UsageError
+from raypipe.errors import RaypipeError, Refused, UsageError
 from raypipe.events import Event, RunRefused
 
 app = typer.Typer(
@@ -542,7 +542,14 @@ def submit(
     found = submitting.survey(days, settings, choice)
     for note in found.notes:
         typer.echo(note, err=True)
+    if finalize and found.exit_code:
+        raise Refused(
+            "a day is refused: the cluster is not to be ended with it undone",
+            hint="mend it or leave it out; without --finalize the others are submitted all the same",
+        )
     if not found.plans:
+        if finalize:
+            typer.echo("there is no run to be ended by its last job; `raypipe finalize` ends the cluster now", err=True)
         raise typer.Exit(int(found.broken))
     last: submitting.Last = "finalize" if finalize else "tell" if settings.notify.channels else ""
     if finalize:

@@ -132,7 +132,7 @@ class _End:
         """Return who does it."""
         settings = settings_of(self.asked.config, self.ending.run)
         tools = _tools(self.asked.config)
-        stays = node_type() != "ComputeFleet" and (self.asked.waits or not _is_armed(tools))
+        stays = _stays(settings, tools, waits=self.asked.waits)
         found = self.ending.outcome
         outcome = Outcome(found.good, "\n".join([found.text, *self.notes]))
         return Finalizer(settings, outcome, tools, verify=self._verify, heard=self._heard, stays=stays)
@@ -252,6 +252,17 @@ def _tools(config: Config) -> Tools:
     settings = settings_of(config, _NO_RUN)
     aws = connect(region_of(config))
     return Tools(aws, _pcluster(config), config.notify.channels, function=function_name(settings.name))
+
+
+def _stays(settings: FinalizeSettings, tools: Tools, *, waits: bool) -> bool:
+    """Whether this goes on to the end by itself.
+
+    Not on a node that goes when the nodes are stopped. Nor on the head node, which goes with the cluster, or where
+    nobody wants to wait, if there is a function that can.
+    """
+    if node_type() == "ComputeFleet":
+        return False
+    return (waits and not node_type()) or not settings.in_bucket or not _is_armed(tools)
 
 
 def _is_armed(tools: Tools) -> bool:

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 import raypipe
+from cluster.aws.arm import arm
+from cluster.aws.parts import Account
 from raypipe.cli import main
 from raypipe.ending import run_id
-from tests.aws.world import PCLUSTER, Cluster
+from tests.aws.world import PCLUSTER, Cluster, arms_of, in_bucket
+from tests.slurm.harness import wait_until
 
 pytestmark = pytest.mark.usefixtures("one_ray")
 DAY = Path("picasso") / "20181106"
@@ -377,3 +380,38 @@ def test_a_submission_on_parallelcluster_must_be_able_to_hand_over(
     said = call(*words)
     assert said.code == 3
     assert f"`raypipe cluster arm {cluster.name}` makes it" in said.err
+
+
+def test_on_the_head_node_which_goes_too_the_function_ends_it(
+    cluster: Cluster,
+    settings: Path,
+    another: Path,
+    made: Path,
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "cfnconfig").write_text("cfn_node_type=HeadNode\n")
+    monkeypatch.setenv("CFNCONFIG", str(tmp_path / "cfnconfig"))
+    arm(Account(cluster.aws.region), arms_of(cluster))
+    address = in_bucket(cluster)
+    settings.write_text(settings.read_text().replace(f'"{cluster.config}"', f'"{address}"'))
+    cluster.emulator.begin(fleet_looks=0, stack_looks=0, snapshot_seconds=0.2)
+
+    said = call("finalize", another, *ONLY, "--output", made, "--config", settings)
+
+    assert (said.code, said.out) == (0, f"done: handed over to raypipe-{cluster.name}\n")
+    wait_until(lambda: cluster.status() == "DELETE_COMPLETE", 60, "the function")
+    assert [cluster.named(address)] == cluster.of_run(run_of(made / DAY))
+
+
+def test_a_submission_that_ends_the_cluster_takes_all_days_or_none(
+    settings: Path, another: Path, made: Path, call: Call, tmp_path: Path
+) -> None:
+    words = (*ONLY, "--config", settings, "--print", "--finalize")
+    said = call("submit", another, tmp_path / "nowhere", "--output", tmp_path / "new", *words)
+    assert (said.code, said.out) == (3, "")
+    assert "a day is refused: the cluster is not to be ended with it undone" in said.err
+    said = call("submit", another, "--output", made, *words)
+    assert (said.code, said.out) == (0, "")
+    assert "`raypipe finalize` ends the cluster now" in said.err

@@ -43,11 +43,12 @@ import botocore.session
 from moto.awslambda.exceptions import InvalidParameterValueException
 from moto.awslambda.models import LambdaBackend, lambda_backends
 from moto.cloudformation.models import CloudFormationBackend, cloudformation_backends
+from moto.cloudformation.models import Event as StackEvent
 from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT
 from moto.core.responses import ActionResult
 from moto.dynamodb.models import DynamoDBBackend
 from moto.ec2.models import ec2_backends
-from moto.ec2.models.elastic_block_store import EBSBackend
+from moto.ec2.models.elastic_block_store import EBSBackend, Volume
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.iam.models import iam_backends
 from moto.moto_api._internal.models import moto_api_backend
@@ -83,6 +84,8 @@ class Plan:
     stack_looks: int | None = 2
     """How often a stack is seen being deleted; None: it hangs."""
     stack_ends: str = "DELETE_COMPLETE"
+    stack_snapshots: str = ""
+    """What CloudFormation makes of a volume when a stack goes: a snapshot that is `bare`, or has the volume's tags."""
     event_copies: int = 1
     """How often the event of a snapshot's end arrives; 0: it is lost."""
     role_looks: int = 0
@@ -279,6 +282,15 @@ def patch(world: World) -> None:
         stack = self.get_stack(name_or_stack_id)
         if stack.stack_id in self.stacks and stack.status != "DELETE_IN_PROGRESS":
             stack.status, stack.deletion_time = "DELETE_IN_PROGRESS", datetime.now(UTC)
+            stack._add_stack_event("DELETE_IN_PROGRESS", resource_status_reason="User Initiated")
+            world.looks.pop(stack.stack_id, None)
+
+    def keep_volumes(stack: Any) -> None:
+        for volume in stack.resource_map._parsed_resources.values():
+            if world.plan.stack_snapshots and isinstance(volume, Volume):
+                snapshot = create(volume.ec2_backend, volume.id, "")
+                if world.plan.stack_snapshots != "bare":
+                    snapshot.add_tags({tag["key"]: tag["value"] for tag in volume.get_tags()})
 
     def looked_at(self: Any, name_or_stack_id: str) -> Any:
         for stack in list(self.stacks.values()):
@@ -286,11 +298,24 @@ def patch(world: World) -> None:
                 refused = _undeletable(world, stack)
                 stack.status = "DELETE_FAILED" if refused else world.plan.stack_ends
                 if stack.status == "DELETE_COMPLETE":
+                    keep_volumes(stack)
                     delete_now(self, stack.stack_id)
                     stack.status = "DELETE_COMPLETE"
-                else:
-                    failed = "The following resource(s) failed to delete: [HeadNode]."
-                    stack.stack_status_reason = refused or failed
+                else:  # of what, the stack says; why, its events
+                    why = refused or "User: x is not authorized to perform: ec2:TerminateInstances"
+                    stack.stack_status_reason = "The following resource(s) failed to delete: [HeadNode]."
+                    ids = (
+                        stack.stack_id,
+                        stack.name,
+                        "HeadNode",
+                        "i-1",
+                        "AWS::EC2::Instance",
+                        "DELETE_FAILED",
+                        why,
+                        None,
+                    )
+                    stack.events.append(StackEvent(*ids))
+                    stack._add_stack_event("DELETE_FAILED", resource_status_reason=stack.stack_status_reason)
         return describe_stacks(self, name_or_stack_id)
 
     CloudFormationBackend.delete_stack, CloudFormationBackend.describe_stacks = delete_stack, looked_at
@@ -375,8 +400,10 @@ def _undeletable(world: World, stack: Any) -> str:
     if policies is None:
         return ""
     tags = {f"aws:ResourceTag/{key}": [value] for key, value in stack.tags.items()}
-    for name, described in stack.resource_map._resource_json_map.items():
-        id, kind = stack.resource_map[name].physical_resource_id, described["Type"]
+    for resource in stack.resource_map._parsed_resources.values():
+        if not hasattr(resource, "physical_resource_id"):
+            continue  # a parameter
+        id, kind = resource.physical_resource_id, resource.cloudformation_type()
         needed = {
             "AWS::EC2::Volume": [
                 Ask("ec2:DescribeVolumes"),

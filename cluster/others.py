@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from cluster import slurm
 from cluster.errors import SlurmMissing, SlurmRefused
 from cluster.names import finalizes, part_of
+from cluster.node_type import node_type
 from cluster.slurm import Job
 
 _PATIENCE_SECONDS = 600.0
@@ -26,18 +27,21 @@ def others(me: Job | None) -> list[Owned]:
     """Return the jobs that the end of the nodes would disturb, after those had time to leave that are about to.
 
     `me` is the last job of a run that asks; None is a person. None are found where there is no Slurm.
-    Raises `SlurmRefused`, `SlurmSilent`.
+    Raises `SlurmMissing` (this is a node of a cluster, and its commands are not on PATH), `SlurmRefused`, `SlurmSilent`.
     """
     end = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             staying, leaving = sort_out(slurm.everyones_jobs(), me)
-        except SlurmMissing:
+        except (SlurmMissing, SlurmRefused) as error:
+            if isinstance(error, SlurmRefused) and _NO_CLUSTER not in error.message:
+                raise
+            if node_type():
+                raise SlurmMissing(
+                    f"who else is at work on this cluster cannot be told: {error.message}",
+                    hint="have Slurm's commands on PATH (ParallelCluster's are in /opt/slurm/bin), as a login shell has",
+                ) from error
             return []
-        except SlurmRefused as error:
-            if _NO_CLUSTER in error.message:
-                return []
-            raise
         if staying or not leaving or time.monotonic() > end:
             return staying or leaving
         time.sleep(_LOOK_SECONDS)

@@ -146,6 +146,7 @@ def run(
     from raypipe.notify import Notifier
     from raypipe.report import failures_text, kept_text
 
+    _only_with_finalize(on_failure, finalize)
     settings = _ending(overridden(load_config(config), cpus, memory), on_failure=on_failure)
     skipped = [*(skip or ()), *(["rplsplit"] if no_raw else ())]
     if finalize:
@@ -191,13 +192,23 @@ def run(
         from raypipe.submit import Choice
 
         choice = Choice(tuple(only or ()), tuple(skipped), channels, output, replace)
-        try:
-            code_of_end = _finalize(days, choice, settings, json=json)
-        except (RaypipeError, ClusterError) as error:
-            typer.secho(f"raypipe: {error}", fg="red", err=True)
-            code_of_end = error.exit_code
+        code_of_end = _end_behind(days, choice, settings, json)  # also of a run that failed
         code = code or code_of_end
     raise typer.Exit(code)
+
+
+def _end_behind(days: list[Path], choice: Any, settings: Any, json: bool) -> int:
+    """End what was just run on AWS, and return the exit code of that."""
+    from raypipe.finalize import Asked
+    from raypipe.finalize_words import ended_line, ended_text
+
+    try:
+        ended = _finalized(Asked(days, choice, settings, unattended=True))
+    except (RaypipeError, ClusterError) as error:
+        typer.secho(f"raypipe: {error}", fg="red", err=True)
+        return error.exit_code
+    typer.echo(ended_line(ended) if json else ended_text(ended), nl=False)
+    return int(ended.exit_code)
 
 
 def _tell_refused(several: bool, event: Event) -> None:
@@ -448,7 +459,7 @@ def finalize(
     )  # fmt: skip
     skipped = (*(skip or ()), *(["rplsplit"] if no_raw else ()))
     choice = Choice(tuple(only or ()), skipped, channels, output, replace)
-    asked = finalizing.Asked(days, choice, settings, waits=not no_wait)
+    asked = finalizing.Asked(days, choice, settings, waits=not no_wait, unattended=yes)
     if tell_only:
         for trouble in finalizing.tell_end(asked):
             typer.echo(f"could not tell {trouble}", err=True)
@@ -457,22 +468,28 @@ def finalize(
         foreseen = finalizing.foresee(asked)
         typer.echo(words.foreseen_json(foreseen) if json else words.foreseen_text(foreseen), nl=False)
         return
-    if not yes and sys.stdin.isatty() and (goes := finalizing.foresee(asked).deletions):
+    if not yes and (goes := finalizing.foresee(asked).deletions):
         typer.echo("\n".join(goes), err=True)
+        if not sys.stdin.isatty():
+            raise UsageError("this deletes, and there is no terminal to ask at", hint="--yes, if it is meant")
         if not typer.confirm("Go on?"):
             raise typer.Exit(1)
-    raise typer.Exit(_finalize(days, choice, settings, waits=not no_wait, json=json))
+    ended = _finalized(asked)
+    typer.echo(words.ended_json(ended) if json else words.ended_text(ended), nl=False)
+    raise typer.Exit(ended.exit_code)
 
 
-def _finalize(days: list[Path], choice: Any, settings: Any, *, waits: bool = True, json: bool = False) -> int:
-    from raypipe import finalize as finalizing
-    from raypipe import finalize_words as words
+def _finalized(asked: Any) -> Any:
+    from raypipe.finalize import finalize
     from raypipe.steps import steps_shown
 
     with steps_shown() as steps:
-        ended = finalizing.finalize(finalizing.Asked(days, choice, settings, waits), steps)
-    typer.echo(words.ended_json(ended) if json else words.ended_text(ended), nl=False)
-    return ended.exit_code
+        return finalize(asked, steps)
+
+
+def _only_with_finalize(on_failure: str | None, finalize: bool) -> None:
+    if on_failure and not finalize:
+        raise UsageError("--on-failure is about the end on AWS", hint="give --finalize, too, or leave it out")
 
 
 def _ending(config: Any, **changed: Any) -> Any:
@@ -531,6 +548,7 @@ def submit(
             "--workers and --fixed contradict each other",
             hint="--workers 1:8 for nodes that come and go, --fixed 4 for one job of four nodes",
         )
+    _only_with_finalize(on_failure, finalize)
     settings = load_config(config)
     asked = {"workers": workers, "partition": partition, "account": account, "walltime": time, "name": name}
     changed: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
@@ -549,7 +567,7 @@ def submit(
         )
     if not found.plans:
         if finalize:
-            typer.echo("there is no run to be ended by its last job; `raypipe finalize` ends the cluster now", err=True)
+            raise Refused("there is nothing to do, and so no last job", hint="`raypipe finalize` ends the cluster now")
         raise typer.Exit(int(found.broken))
     last: submitting.Last = "finalize" if finalize else "tell" if settings.notify.channels else ""
     if finalize:

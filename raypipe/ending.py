@@ -11,7 +11,9 @@ from raypipe.events import Event, RunEnded, RunStarted, TaskFailed
 from raypipe.jobs import EVENTS, read_events
 from raypipe.notice import DayFacts, failures_lines
 from raypipe.plan import Plan
+from raypipe.recording import ranges
 from raypipe.records import CLUSTER_FOLDER
+from raypipe.status import status_of
 
 _RUN = re.compile(r"\d{8}T\d{6}-[0-9a-f]+")
 RUNS_FOLDER = "runs"
@@ -58,8 +60,18 @@ def day_text(plan: Plan) -> str:
     went = f"its last run {facts.summary}" if facts.started else "no run of it has begun"
     lines = [f"{plan.day.title}: {made} of {planned} outputs are made; {went}"]
     if not is_good(plan):
-        lines += failures_lines(facts)
+        lines += failures_lines(facts) or _not_asked_for(plan)
     return "\n".join([*lines, *(f"  log: {log}" for log in logs[-1:])])
+
+
+def kept_damaged(plan: Plan) -> list[str]:
+    """Name what counts as made since something is in its place (not raypipe's, or changed since) and is damaged."""
+    return [
+        f"{plan.day.title}: {row.session} {row.stage}{f' of channels {ranges(row.damaged)}' if any(row.damaged) else ''}:"
+        " what is in its place is empty or no file of its kind"
+        for row in status_of(plan).rows
+        if row.damaged
+    ]
 
 
 def duration(seconds: float) -> str:
@@ -72,6 +84,17 @@ def duration(seconds: float) -> str:
 
 def _runs(plan: Plan) -> list[Path]:
     return [path for folder in (RUNS_FOLDER, CLUSTER_FOLDER) for path in (plan.day.state / folder).glob("*T*-*")]
+
+
+def _not_asked_for(plan: Plan) -> list[str]:
+    """Say what is not made though nothing failed: most likely it was never wanted."""
+    if not plan.todo:
+        return []
+    first = plan.todo[0].output.relative_to(plan.day.output)
+    return [
+        f"  {len(plan.todo)} are not made, such as {first}; if they were not wanted,"
+        " give --only, --skip and --channels as the run had them"
+    ]
 
 
 def _last_run(plan: Plan, events: Sequence[Event]) -> DayFacts:

@@ -8,7 +8,7 @@ the nodes are stopped, so it hands over to the function that `raypipe cluster ar
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster import slurm
@@ -17,7 +17,7 @@ from cluster.aws.actions import Action, Done, HandOver, Stop, StopFleet, Verify,
 from cluster.aws.arm import function_name
 from cluster.aws.calls import connect
 from cluster.aws.costs import costs
-from cluster.aws.finalize import Finalizer
+from cluster.aws.finalize import Finalizer, stopped
 from cluster.aws.look import function_there, snapshots_of
 from cluster.aws.notify import sns_client, tell
 from cluster.aws.settings import FinalizeSettings
@@ -32,12 +32,14 @@ from cluster.slurm import Job
 from raypipe.api import plan_day
 from raypipe.cluster_verbs import table_of
 from raypipe.config import Config
-from raypipe.ending import find_ending
-from raypipe.errors import RaypipeError, UsageError
+from raypipe.ending import find_ending, kept_damaged
+from raypipe.errors import UsageError
 from raypipe.finalize_words import Ended, Foreseen, promised
 from raypipe.lock import day_lock
 from raypipe.memory import in_gb
+from raypipe.notice import Where, where_lines
 from raypipe.plan import Plan
+from raypipe.records import run_folders
 from raypipe.steps import Steps
 from raypipe.submit import Choice
 from raypipe.verify import bytes_of, verify_days
@@ -56,6 +58,8 @@ class Asked:
     config: Config
     waits: bool = True
     """Whether to go on until it is over; without, as far as is possible now."""
+    unattended: bool = False
+    """Whether nobody may be there to read what goes wrong, so that people are told of it."""
 
 
 def finalize(asked: Asked, steps: Steps) -> Ended:
@@ -63,7 +67,12 @@ def finalize(asked: Asked, steps: Steps) -> Ended:
 
     Raises `UsageError`, `Refused`, and what `Finalizer.finalize` raises; as the last job of a run it also tells people so.
     """
-    end = _End(asked, steps)
+    try:
+        end = _End(asked, steps)
+    except Exception as error:
+        if asked.unattended:
+            _tell(asked, _NO_RUN, "refused", _subject(asked, "could NOT be finalized"), str(error))
+        raise
     try:
         with ExitStack() as held:
             for plan in end.plans:
@@ -72,9 +81,9 @@ def finalize(asked: Asked, steps: Steps) -> Ended:
             return end.finalize()
     except _NotTheLast as found:
         return end.left_to_others(str(found))
-    except (ClusterError, RaypipeError) as error:
-        if _last_job():  # nobody reads what it prints
-            end.tell("refused", f"run {end.ending.run} could NOT be finalized", str(error))
+    except Exception as error:
+        if asked.unattended:
+            end.tell("refused", _subject(asked, "could NOT be finalized"), str(error))
         raise
 
 
@@ -82,15 +91,20 @@ def foresee(asked: Asked) -> Foreseen:
     """Return what `finalize` would do if all outputs hold; changes nothing, reads no output. Raises as it does."""
     end = _End(asked, Steps())
     finalizer = end.finalizer()
+    by = "" if finalizer.stays else finalizer.tools.function
+    finalizer.stays = True  # whoever does it, it is the same
     state, content = finalizer.look()
     steps, config = finalizer.plan(), asked.config
-    return Foreseen(end.ending, steps, costs(steps, state, content.text, table_of(config.cluster), region_of(config)))
+    if isinstance(last := steps[-1].action, Stop):
+        raise stopped(last)
+    prices = table_of(config.cluster)
+    return Foreseen(end.ending, steps, costs(steps, state, content.text, prices, region_of(config)), by)
 
 
 def tell_end(asked: Asked) -> list[str]:
     """Only tell people how the runs ended; return what went wrong with that. Raises `UsageError`, `Refused`."""
     end = _End(asked, Steps())
-    return end.tell("ended", f"run {end.ending.run} {'done' if end.ending.outcome.good else 'FAILED'}", "")
+    return end.tell("ended", _subject(asked, "done" if end.ending.outcome.good else "FAILED"), "")
 
 
 class _NotTheLast(Exception):
@@ -140,22 +154,16 @@ class _End:
     def left_to_others(self, why: str) -> Ended:
         """Leave the cluster to whoever is still at work on it, and tell people."""
         note = f"{why}: the run that ends last finalizes"
-        self.tell("kept", f"run {self.ending.run}: the cluster is kept", note)
+        self.tell("kept", _subject(self.asked, "is done with, and the cluster is kept"), note)
         return self._ended(note)
 
     def tell(self, event: str, subject: str, text: str) -> list[str]:
         """Tell people, beside how the days ended; return what went wrong with that."""
-        config = self.asked.config
         lines = [self.ending.outcome.text, *self.complaints, text]
-        return tell(
-            config.notify.channels,
-            sns_client,
-            run=self.ending.run,
-            event=event,
-            subject=subject,
-            text="\n".join(filter(None, lines)),
-            region=region_of(config),
-        )
+        if _last_job() and (runs := run_folders(self.plans[0].day)):
+            where = Where.here(self.asked.days, self.asked.choice.output, runs[-1])
+            lines += [f"the jobs' output: {where.logs}", *where_lines(where)]
+        return _tell(self.asked, self.ending.run, event, subject, "\n".join(filter(None, lines)))
 
     def _ended(self, text: str, *, over: bool = True) -> Ended:
         return Ended(self.ending.run, self.ending.outcome.good and not self.complaints, text, over)
@@ -164,8 +172,13 @@ class _End:
         days = [plan.day for plan in self.plans]
         with self.steps.reading("reading the outputs again", bytes_of(days)) as advance:
             found = verify_days(days, advance=advance)
-        self.complaints = list(found.wrong)
-        holds = f"{len(found.wrong)} do NOT hold" if found.wrong else "as they were written"
+        self.complaints = [*found.wrong, *(line for plan in self.plans for line in kept_damaged(plan))]
+        if not (found.outputs or found.unsummed) and any(plan.tasks for plan in self.plans):
+            self.complaints.append(
+                "the ledger tells of no outputs: what is there cannot be compared with what was written"
+            )
+        wrong = len(self.complaints)
+        holds = f"{wrong} {'does' if wrong == 1 else 'do'} NOT hold" if wrong else "as they were written"
         self.steps.say(f"{found.outputs} outputs, {in_gb(found.bytes)}, read again: {holds}")
         return self.complaints
 
@@ -192,6 +205,16 @@ class _End:
             f"{here}, and would end with the compute nodes",
             hint="`squeue` lists jobs; wait for them, or `scancel` them",
         )
+
+
+def _subject(asked: Asked, what: str) -> str:
+    first, *others = [path.expanduser().absolute() for path in asked.days]
+    return f"{len(asked.days)} days: {what}" if others else f"{first.parent.name}/{first.name} {what}"
+
+
+def _tell(asked: Asked, run: str, event: str, subject: str, text: str) -> list[str]:
+    channels, region = asked.config.notify.channels, region_of(asked.config)
+    return tell(channels, sns_client, run=run, event=event, subject=subject, text=text, region=region)
 
 
 def secrets_notes(mount: Path) -> list[str]:
@@ -221,7 +244,8 @@ def settings_of(config: Config, run: str) -> FinalizeSettings:
     wanted = config.finalize
     if not wanted.cluster:
         raise UsageError(
-            "which cluster is to be ended is not said", hint="--cluster NAME, or `cluster` in the table [finalize]"
+            "which cluster is to be ended is not said",
+            hint='write cluster = "NAME" into [finalize] of the settings; `raypipe finalize` takes --cluster NAME, too',
         )
     return FinalizeSettings(
         run=run,
@@ -302,7 +326,7 @@ def check(config: Config, *, on_slurm: bool = False, anywhere: bool = False) -> 
         stays = not (on_slurm and node_type())
         end = Finalizer(settings, Outcome(True, ""), _tools(config), stays=stays).plan()[-1].action
         if isinstance(end, Stop):
-            raise FinalizeRefused(end.message.replace(f"run {_NO_RUN}", "the run"), hint=end.hint)
+            raise stopped(replace(end, message=end.message.replace(f"run {_NO_RUN}", "the run")))
     except ClusterError as error:
         if not anywhere:
             raise

@@ -18,6 +18,8 @@ class Foreseen:
     ending: Ending
     steps: Sequence[Step]
     costs: Sequence[str]
+    by: str = ""
+    """The function that does it once the outputs are read; empty if who asked does all."""
 
     @property
     def deletions(self) -> list[str]:
@@ -53,7 +55,7 @@ def promised(settings: FinalizeSettings) -> list[str]:
     }[settings.on_failure]
     return [
         f"if all goes well: {settings.mount} of {settings.name} is kept as a snapshot, {settings.config} is pointed at it,"
-        f" the newest {settings.keep} of {settings.set_name} stay, and the cluster {kept}",
+        f" the newest {settings.keep} snapshots of the set {settings.set_name} stay, and the cluster {kept}",
         f"if anything fails: {failed}",
     ]
 
@@ -61,8 +63,15 @@ def promised(settings: FinalizeSettings) -> list[str]:
 def foreseen_text(foreseen: Foreseen) -> str:
     """Return what would be done as text."""
     ending = foreseen.ending
-    lines = [f"run {ending.run}", ending.outcome.text, "", "if the outputs hold:"]
+    holds = (
+        "what would be done, if the outputs hold:"
+        if ending.outcome.good
+        else "the run was NOT good; what would be done:"
+    )
+    lines = [f"run {ending.run}", ending.outcome.text, "", holds]
     lines += [f"{number:3}  {step.text}" for number, step in enumerate(foreseen.steps, 1)]
+    if foreseen.by:
+        lines += [f"     ({foreseen.by} does it, once the outputs are read and people are told)"]
     if foreseen.costs:
         lines += ["", *foreseen.costs]
     return "\n".join([*lines, "", "nothing was changed"]) + "\n"
@@ -84,7 +93,16 @@ def ended_text(ended: Ended) -> str:
 
 def ended_json(ended: Ended) -> str:
     """Return how it went as JSON."""
-    return _json({"run": ended.run, "good": ended.good, "over": ended.over, "text": ended.text})
+    return _json(_facts(ended))
+
+
+def ended_line(ended: Ended) -> str:
+    """Return how it went as a line of JSON, behind those of the run's events."""
+    return msgspec.json.encode({"event": "Finalized", **_facts(ended)}).decode() + "\n"
+
+
+def _facts(ended: Ended) -> dict[str, object]:
+    return {"run": ended.run, "good": ended.good, "over": ended.over, "text": ended.text}
 
 
 def _json(value: object) -> str:

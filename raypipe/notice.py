@@ -114,7 +114,7 @@ def begun(days: Sequence[DayFacts], where: Where) -> Notice:
     lines = [f"{each.day}: {each.tasks} outputs to make, {in_gb(each.bytes_to_write)}" for each in at_work]
     lines = lines[:_MOST_DAYS] if len(lines) > 1 else []
     lines += [f"{day.title}: {day.summary}" for day in days if day.refused]
-    return Notice(_run_of(days), "begun", subject, "\n".join([*lines, *_of(where)]))
+    return Notice(_run_of(days), "begun", subject, "\n".join([*lines, *where_lines(where)]))
 
 
 def ended(days: Sequence[DayFacts], where: Where, broke: str = "") -> Notice | None:
@@ -130,7 +130,7 @@ def ended(days: Sequence[DayFacts], where: Where, broke: str = "") -> Notice | N
     folders = [day.started.folder for day in days if day.started]
     lines += [f"log: {folder}/events.jsonl" for folder in folders[:_MOST_DAYS] if folder]
     lines += [f"the jobs' output: {where.logs}"] if where.logs else []
-    lines += _of(where)
+    lines += where_lines(where)
     lines += [f"next: {text}" for text in dict.fromkeys(_next(told, where, broke=broke))]
     return Notice(_run_of(days), "ended", _subject(told, broke), "\n".join(lines))
 
@@ -144,7 +144,8 @@ def _subject(told: Sequence[DayFacts], broke: str) -> str:
     return f"{len(told)} days: " + ", ".join(f"{counts[state]} {state}" for state in _WORST_FIRST if counts[state])
 
 
-def _of(where: Where) -> list[str]:
+def where_lines(where: Where) -> list[str]:
+    """Say where it is, and how people look at it."""
     life = f" (begun {where.life} times)" if where.life > 1 else ""
     return [*([f"on {where.place}{life}"] if where.place else []), *(f"look: {each}" for each in where.look)]
 

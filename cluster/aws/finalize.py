@@ -50,6 +50,11 @@ Verifier = Callable[[], Sequence[str]]
 """Reads a run's outputs again; returns what is wrong with them, a line each."""
 
 
+def stopped(end: Stop) -> ClusterError:
+    """Return the error that a stop is."""
+    return _STOPS[end.why](end.message, hint=end.hint)
+
+
 def _finds_nothing_wrong() -> Sequence[str]:
     return ()
 
@@ -116,7 +121,7 @@ class Finalizer:
             action = self._decide(state)
             self.heard(action, in_words(action, self.settings))
             if isinstance(action, Stop):
-                raise _STOPS[action.why](action.message, hint=action.hint)
+                raise stopped(action)
             if isinstance(action, Wait | Done):
                 return action
             # After a long look (the outputs were read again, AWS was slow) another may have taken the lease.

@@ -110,7 +110,7 @@ def run_of(folder: Path) -> str:
 def test_a_good_day(cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path) -> None:
     run = run_of(made / DAY)
 
-    said = call("finalize", another, *ONLY, "--output", made, "--config", settings)
+    said = call("finalize", "--yes", another, *ONLY, "--output", made, "--config", settings)
 
     assert said.code == 0, said.err
     new = assert_gone(cluster, run)
@@ -126,7 +126,7 @@ def test_a_good_day(cluster: Cluster, settings: Path, another: Path, made: Path,
 def test_once_more_does_nothing(
     cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path
 ) -> None:
-    words = ("finalize", another, *ONLY, "--output", made, "--config", settings)
+    words = ("finalize", "--yes", another, *ONLY, "--output", made, "--config", settings)
     call(*words)
     before, told = cluster.snapshots(), (tmp_path / "told").read_text()
     cluster.emulator.begin()
@@ -140,7 +140,7 @@ def test_once_more_does_nothing(
 def test_a_dry_run_tells_all_and_changes_nothing(
     cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path
 ) -> None:
-    words = ("finalize", another, *ONLY, "--output", made, "--config", settings, "--dry-run")
+    words = ("finalize", "--yes", another, *ONLY, "--output", made, "--config", settings, "--dry-run")
 
     said = call(*words)
     told = json.loads(call(*words, "--json").out)
@@ -176,7 +176,7 @@ def test_a_day_of_which_something_is_missing(
     (out / DAY / MARKERS).unlink()
     options = ["--on-failure", policy] if policy else []
 
-    said = call("finalize", another, *ONLY, "--output", out, "--config", settings, *options)
+    said = call("finalize", "--yes", another, *ONLY, "--output", out, "--config", settings, *options)
 
     assert said.code == 1, said.err
     assert said.out.startswith("the run was NOT good: ")
@@ -204,7 +204,7 @@ def test_outputs_that_are_not_as_they_were_written(
 
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a disk does it that rots
 
-    said = call("finalize", another, *ONLY, "--output", out, "--config", settings)
+    said = call("finalize", "--yes", another, *ONLY, "--output", out, "--config", settings)
 
     assert said.code == 1, said.err
     assert_kept(cluster)
@@ -216,7 +216,7 @@ def test_outputs_that_are_not_as_they_were_written(
 def test_without_waiting_it_goes_as_far_as_it_can(
     cluster: Cluster, settings: Path, another: Path, made: Path, call: Call
 ) -> None:
-    words = ("finalize", another, *ONLY, "--output", made, "--config", settings, "--no-wait")
+    words = ("finalize", "--yes", another, *ONLY, "--output", made, "--config", settings, "--no-wait")
     codes = []
     while not codes or codes[-1] == 75:
         said = call(*words)
@@ -246,7 +246,7 @@ def test_what_cannot_be_meant_or_is_not_safe(
 ) -> None:  # fmt: skip
     root = tmp_path / "new" if "NEW" in words else made
     options = [] if "NEW" in words else words
-    said = call("finalize", another, *ONLY, "--config", settings, "--output", root, *options)
+    said = call("finalize", "--yes", another, *ONLY, "--config", settings, "--output", root, *options)
     assert (said.code, cluster.emulator.actions()) == (code, [])
     assert says in " ".join(said.err.split())
     assert_kept(cluster)
@@ -261,10 +261,11 @@ def test_other_jobs_are_named_before_anything_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     squeue(tmp_path, monkeypatch, "anna|17|17|N/A|PENDING||Priority||sim")
-    said = call("finalize", another, *ONLY, "--output", made, "--config", settings)
+    said = call("finalize", "--yes", another, *ONLY, "--output", made, "--config", settings)
     assert said.code == 3
     assert "job 17 (sim) of anna is still here" in said.err
-    assert (cluster.emulator.actions(), (tmp_path / "told").exists()) == ([], False)
+    assert cluster.emulator.actions() == []
+    assert (tmp_path / "told").read_text().startswith(f"{DAY} could NOT be finalized\n")  # --yes: nobody may be there
     assert_kept(cluster)
 
 
@@ -275,7 +276,7 @@ def test_the_last_job_of_a_run_leaves_the_cluster_to_others(
     monkeypatch.setenv("SLURM_JOB_ID", "9")
     monkeypatch.setenv("SLURM_JOB_NAME", "raypipe-finalize-7")
     squeue(tmp_path, monkeypatch, "anna|17|17|N/A|RUNNING||None||sim", "me|9|9|N/A|RUNNING||None||raypipe-finalize-7")
-    said = call("finalize", another, *ONLY, "--output", made, "--config", settings, "--yes")
+    said = call("finalize", "--yes", another, *ONLY, "--output", made, "--config", settings)
     assert said.code == 0, said.err
     note = "job 17 (sim) of anna is still here: the run that ends last finalizes"
     assert note in said.out
@@ -297,9 +298,9 @@ def squeue(folder: Path, monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
 def test_people_can_be_told_and_no_more(
     cluster: Cluster, settings: Path, another: Path, made: Path, call: Call, tmp_path: Path
 ) -> None:
-    said = call("finalize", another, *ONLY, "--output", made, "--config", settings, "--tell-only")
+    said = call("finalize", "--yes", another, *ONLY, "--output", made, "--config", settings, "--tell-only")
     assert said.code == 0, said.err
-    assert (tmp_path / "told").read_text().startswith(f"run {run_of(made / DAY)} done\n\n{DAY}: ")
+    assert (tmp_path / "told").read_text().startswith(f"{DAY} done\n\n{DAY}: 2 of 2 outputs are made")
     assert cluster.emulator.log() == []
 
 
@@ -396,9 +397,16 @@ def test_on_the_head_node_which_goes_too_the_function_ends_it(
     arm(Account(cluster.aws.region), arms_of(cluster))
     address = in_bucket(cluster)
     settings.write_text(settings.read_text().replace(f'"{cluster.config}"', f'"{address}"'))
+    squeue(tmp_path, monkeypatch)
     cluster.emulator.begin(fleet_looks=0, stack_looks=0, snapshot_seconds=0.2)
+    words = ("finalize", another, *ONLY, "--output", made, "--config", settings)
+    assert f"delete cluster {cluster.name} (" in (foreseen := call(*words, "--dry-run").out)
+    assert f"(raypipe-{cluster.name} does it, once the outputs are read and people are told)" in foreseen
+    said = call(*words)
+    assert said.code == 2
+    assert "this deletes, and there is no terminal to ask at" in said.err
 
-    said = call("finalize", another, *ONLY, "--output", made, "--config", settings)
+    said = call(*words, "--yes")
 
     assert (said.code, said.out) == (0, f"done: handed over to raypipe-{cluster.name}\n")
     wait_until(lambda: cluster.status() == "DELETE_COMPLETE", 60, "the function")
@@ -413,5 +421,22 @@ def test_a_submission_that_ends_the_cluster_takes_all_days_or_none(
     assert (said.code, said.out) == (3, "")
     assert "a day is refused: the cluster is not to be ended with it undone" in said.err
     said = call("submit", another, "--output", made, *words)
-    assert (said.code, said.out) == (0, "")
+    assert (said.code, said.out) == (3, "")
     assert "`raypipe finalize` ends the cluster now" in said.err
+
+
+def test_what_is_damaged_in_place_of_outputs_is_no_good_day(
+    cluster: Cluster, settings: Path, another: Path, out: Path, call: Call
+) -> None:
+    (out / DAY / ".raypipe" / "ledger.jsonl").write_bytes(b"")
+    (out / DAY / MARKERS).write_bytes(b"")
+    said = call("finalize", "--yes", another, *ONLY, "--output", out, "--config", settings)
+    assert said.code == 1
+    assert "2 do NOT hold" in said.err
+    assert_kept(cluster)
+
+
+def test_a_word_about_the_end_without_an_end(another: Path, call: Call) -> None:
+    for verb in ("run", "submit"):
+        said = call(verb, another, "--on-failure", "teardown")
+        assert (said.code, "--on-failure is about the end on AWS" in said.err) == (2, True)

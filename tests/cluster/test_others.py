@@ -1,10 +1,12 @@
 """Who else is on a cluster, and which of several last jobs is the last."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
 from cluster import slurm
+from cluster.errors import SlurmMissing
 from cluster.names import finalizes, part_of
 from cluster.others import in_words, others, sort_out
 from cluster.slurm import Job
@@ -73,3 +75,15 @@ def test_where_there_is_no_slurm_nobody_is_there(programs: object) -> None:
     assert others(None) == []
     put(programs, "squeue", "sys.exit('squeue: fatal: Could not establish a configuration source')")
     assert others(None) == []
+
+
+def test_on_a_node_of_a_cluster_not_to_know_is_not_that_nobody_is_there(
+    programs: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cfnconfig").write_text("cfn_node_type=HeadNode\n")
+    monkeypatch.setenv("CFNCONFIG", str(tmp_path / "cfnconfig"))
+    with pytest.raises(SlurmMissing, match="who else is at work on this cluster cannot be told: there is no squeue"):
+        others(None)
+    put(programs, "squeue", "sys.exit('squeue: fatal: Could not establish a configuration source')")
+    with pytest.raises(SlurmMissing, match="who else is at work"):
+        others(None)

@@ -161,8 +161,7 @@ class _End:
         """Tell people, beside how the days ended; return what went wrong with that."""
         lines = [self.ending.outcome.text, *self.complaints, text]
         if _last_job() and (runs := run_folders(self.plans[0].day)):
-            where = Where.here(self.asked.days, self.asked.choice.output, runs[-1])
-            lines += [f"the jobs' output: {where.logs}", *where_lines(where)]
+            lines += where_lines(Where.here(self.asked.days, self.asked.choice.output, runs[-1]))
         return _tell(self.asked, self.ending.run, event, subject, "\n".join(filter(None, lines)))
 
     def _ended(self, text: str, *, over: bool = True) -> Ended:

@@ -129,7 +129,6 @@ def ended(days: Sequence[DayFacts], where: Where, broke: str = "") -> Notice | N
         lines += failures_lines(day)
     folders = [day.started.folder for day in days if day.started]
     lines += [f"log: {folder}/events.jsonl" for folder in folders[:_MOST_DAYS] if folder]
-    lines += [f"the jobs' output: {where.logs}"] if where.logs else []
     lines += where_lines(where)
     lines += [f"next: {text}" for text in dict.fromkeys(_next(told, where, broke=broke))]
     return Notice(_run_of(days), "ended", _subject(told, broke), "\n".join(lines))
@@ -147,7 +146,8 @@ def _subject(told: Sequence[DayFacts], broke: str) -> str:
 def where_lines(where: Where) -> list[str]:
     """Say where it is, and how people look at it."""
     life = f" (begun {where.life} times)" if where.life > 1 else ""
-    return [*([f"on {where.place}{life}"] if where.place else []), *(f"look: {each}" for each in where.look)]
+    logs = [f"the jobs' output: {where.logs}"] if where.logs else []
+    return [*logs, *([f"on {where.place}{life}"] if where.place else []), *(f"look: {each}" for each in where.look)]
 
 
 def failures_lines(day: DayFacts) -> Iterator[str]:

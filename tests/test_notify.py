@@ -48,7 +48,8 @@ def test_the_beginning_of_a_day() -> None:
     notice = begun([DayFacts(FIRST, STARTED)], where)
     assert (notice.run, notice.event) == ("run-1", "begun")
     assert notice.subject == "picasso/20181105 begun: 205 outputs to make, 199 MB"
-    assert notice.text == "on node1, in job 1234 of Slurm\nlook: raypipe jobs /data/picasso/20181105"
+    place = "on node1, in job 1234 of Slurm\nlook: raypipe jobs /data/picasso/20181105"
+    assert notice.text == f"the jobs' output: /run/*-slurm.*\n{place}"
     again = begun([DayFacts(FIRST, STARTED)], Where("node1, in job 1234 of Slurm", life=2))
     assert again.subject == "picasso/20181105 taken up again: 205 outputs to make, 199 MB"
     assert again.text == "on node1, in job 1234 of Slurm (begun 2 times)"

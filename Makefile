@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= demo
+CLOUDS := tests/aws tests/cluster tests/slurm
 
-.PHONY: demo test test-cluster check bench clean
+.PHONY: demo test test-clouds test-days test-cluster check bench clean
 
 demo: .venv/installed ## make a small synthetic day and process it
 	$(BIN)/raypipe simulate $(DEMO) --channels 16 --seconds 30 --trials 6 --overwrite
@@ -14,8 +15,13 @@ demo: .venv/installed ## make a small synthetic day and process it
 	$(BIN)/raypipe run $(DEMO)/picasso/20181105
 	@echo "look at $(DEMO)/picasso/20181105: session01/maze.png, spectra_lfp.png, mountains/channel001/units.png"
 
-test: .venv/installed ## run the tests
-	$(BIN)/python -m pytest -m "not slurm"
+test: test-clouds test-days ## run the tests; with --jobs=2 --output-sync its two halves run beside each other
+
+test-clouds: .venv/installed
+	$(BIN)/python -m pytest -m "not slurm" $(CLOUDS)
+
+test-days: .venv/installed
+	$(BIN)/python -m pytest -m "not slurm" $(CLOUDS:%=--ignore=%)
 
 test-cluster: .venv/installed ## run the tests on a real Slurm, whose nodes are namespaces of this machine
 	$(BIN)/python -m pytest -m slurm

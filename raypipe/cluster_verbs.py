@@ -81,8 +81,8 @@ def create(name: str, settings: Cluster, file: Path, *, task_memory: int = 0, dr
         return [*said, f"{name} could be made; nothing was"]
     return [
         *said,
-        f"{name} is being made, which takes a quarter of an hour: `raypipe cluster status {name}`",
-        f"`raypipe cluster arm {name}` then has its runs ended when no machine waits, and tells if it is forgotten",
+        f"{name} is being made, which takes a quarter of an hour: `raypipe cluster status {name} --config FILE`",
+        f"`raypipe cluster arm {name} --config FILE` then has its runs ended when no machine waits, and tells if it is forgotten",
     ]
 
 
@@ -122,7 +122,7 @@ def deletion(name: str, settings: Cluster, words: str) -> list[str]:
 def delete(name: str, settings: Cluster) -> str:
     """Have AWS begin to delete a cluster, after `deletion` had nothing against it; return what to say."""
     Pcluster(find_tool(settings.tool), settings.region).delete(name)
-    return f"{name} is being deleted: `raypipe cluster status {name}` until there is none"
+    return f"{name} is being deleted: `raypipe cluster status {name} --config FILE` until there is none"
 
 
 def _facts(volume: DataVolume) -> dict[str, object]:

@@ -238,7 +238,8 @@ def verify(days: DayPaths, output: Output = None, json: Json = False) -> None:
     """Read all outputs again, from the disk, and compare them with the checksums of when they were written.
 
     Exit code 1 if one is missing, cannot be read, or has other bytes though nobody wrote to it. What somebody edited
-    since is told, and is not wrong. Outputs of versions before checksums are judged by size and time.
+    since is told, and is not wrong. Outputs of versions before checksums are judged by size and time. Exit code 3 for a
+    day of which nothing is known to be made.
     """
     from time import monotonic
 
@@ -247,6 +248,7 @@ def verify(days: DayPaths, output: Output = None, json: Json = False) -> None:
     from raypipe.progress import simple_bar
 
     found_days = [find_day(day, output) for day in days]
+    verifying.refuse_untold(found_days)
     began, total, n_read = monotonic(), verifying.bytes_of(found_days), 0
     with simple_bar("reading again") as moved:
 

@@ -641,11 +641,17 @@ def _day_and_task(words: list[str]) -> tuple[Path | None, str]:
 @app.command(
     epilog="Examples:\n\n- `raypipe notify 'a try' --config raypipe.toml` before a night's run\n\n"
     "Channels are in the settings:\n\n```\n[notify]\nchannels = [\n"
-    '  "arn:aws:sns:ap-southeast-1:123456789012:lab",  # an SNS topic: e-mail, SMS\n'
-    '  "https://ntfy.example/raypipe",                 # a URL: JSON with run, event, subject, text is posted\n'
-    '  "mail -s raypipe me@example.org",               # a command: the text is its input\n'
-    '  "file:~/.raypipe-hook",                         # a URL or command that is a secret: the first line of\n'
-    "]                                                   # a file of mode 600, or ssm:/name, a SecureString\n```"
+    "  # an SNS topic: e-mail, SMS\n"
+    '  "arn:aws:sns:ap-southeast-1:123456789012:lab",\n'
+    "  # a URL: JSON with run, event, subject and text is posted\n"
+    '  "https://ntfy.example/raypipe",\n'
+    "  # a command: the text is its input\n"
+    '  "mail -s raypipe me@example.org",\n'
+    "  # a URL or command that is a secret: the first line of a file\n"
+    '  "file:~/.raypipe-hook",\n'
+    "  # or a SecureString of Systems Manager\n"
+    '  "ssm:/raypipe/hook",\n'
+    "]\n```"
 )
 def notify(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to tell.")],

@@ -130,6 +130,14 @@ def armed_lines(name: str, settings: Cluster) -> list[str]:
     return ["armed"]
 
 
+def is_still_armed(name: str, settings: Cluster) -> bool:
+    """Whether anything is there of what `arm` makes; not, where AWS does not say."""
+    try:
+        return bool(armed(_account(settings), name)[0])
+    except (AwsRefused, AwsUnavailable):
+        return False
+
+
 def _arms(place: Place, config: Config, wanted: Wanted, head: str) -> Arms:
     file = config.finalize.file
     bucket, _, key = file.removeprefix("s3://").partition("/")

@@ -9,13 +9,13 @@ import msgspec
 
 from cluster import data_volume, s3_folder
 from cluster.data_volume import DataVolume
-from cluster.errors import PclusterMissing, SettingsError
+from cluster.errors import ClusterRefused, PclusterMissing, SettingsError
 from cluster.instances import InstanceTable, load_table
-from cluster.pcluster import Pcluster, check_name, find_tool, state_lines
+from cluster.pcluster import Pcluster, check_name, find_tool, is_gone, state_lines
 from cluster.pcluster_check import problems, read_config
 from cluster.pcluster_config import BOOTSTRAP, CONSTRAINTS, ClusterSettings, render
 from raypipe import __version__
-from raypipe.cluster_arm import armed_lines
+from raypipe.cluster_arm import armed_lines, is_still_armed
 from raypipe.config import Cluster
 
 WHEEL = f"raypipe_ephys-{__version__}-py3-none-any.whl"
@@ -95,8 +95,19 @@ def update(name: str, settings: Cluster, file: Path, *, dry_run: bool = False) -
 
 
 def status(name: str, settings: Cluster) -> tuple[dict[str, object], list[str]]:
-    """Return how a cluster stands, as facts and in words."""
-    found = Pcluster(find_tool(settings.tool), settings.region).describe(check_name(name))
+    """Return how a cluster stands, as facts and in words.
+
+    Raises `ClusterRefused` where there is none; it says so if what `arm` made is still there.
+    """
+    try:
+        found = Pcluster(find_tool(settings.tool), settings.region).describe(check_name(name))
+    except ClusterRefused as error:
+        if is_gone(error) and is_still_armed(name, settings):
+            raise ClusterRefused(
+                f"there is no cluster {name}, but what `raypipe cluster arm` made for it is still there",
+                hint=f"`raypipe cluster disarm {name} --config FILE`, unless there will be another {name} soon",
+            ) from error
+        raise
     volumes = data_volume.data_volumes(name, settings.region)
     now = datetime.now(UTC)
     lines = [*state_lines(found), *(f"data volume: {volume.described(now)}" for volume in volumes)]

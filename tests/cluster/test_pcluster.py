@@ -215,6 +215,7 @@ def test_a_clusters_life(aws: Aws, tmp_path: Path) -> None:
         "compute fleet: runs: nodes come when jobs ask for them (RUNNING)",
         "head node: none runs",
         f"data volume: {volume}, 100 GB, not saved: it has no completed snapshot",
+        "not armed: nobody ends it when no machine waits (`raypipe cluster arm pipe --config FILE`)",
     ]
 
     foreign = aws.client("ec2").create_volume(AvailabilityZone=f"{REGION}a", Size=1)["VolumeId"]
@@ -243,6 +244,13 @@ def test_a_clusters_life(aws: Aws, tmp_path: Path) -> None:
     assert shown.returncode == 4
     assert "'pipe' does not exist" in shown.stderr
     assert "Traceback" not in shown.stderr
+
+    ours = [{"Key": "raypipe:managed", "Value": "true"}, {"Key": "raypipe:cluster", "Value": "pipe"}]
+    aws.client("sns").create_topic(Name="raypipe-pipe", Tags=ours)  # part of what armed it
+    shown = call(aws, "status", *told)
+    assert shown.returncode == 4
+    assert "there is no cluster pipe, but what `raypipe cluster arm` made for it is still there" in shown.stderr
+    assert "hint: `raypipe cluster disarm pipe --config FILE`" in shown.stderr
 
 
 def test_two_volumes_must_both_be_saved_unless_it_is_meant(aws: Aws, tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ clusters = typer.Typer(
     help="A cluster on AWS: make it, look at it, change it, have it end itself, delete it.",
 )
 ClusterName = Annotated[str, typer.Argument(metavar="NAME", help="What the cluster is called.")]
-ClusterFile = Annotated[Path, typer.Option("--file", metavar="FILE", help="The cluster's configuration.")]
+ClusterFile = Annotated[
+    str, typer.Option("--file", metavar="FILE", help="The cluster's configuration: a path, or s3://bucket/key.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Ask AWS about all of it, and make nothing.")]
-_CLUSTER_FILE = Path("cluster-config.yaml")
+_CLUSTER_FILE = "cluster-config.yaml"
 
 
 @clusters.command(

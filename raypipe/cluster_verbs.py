@@ -1,6 +1,5 @@
 """What `raypipe cluster` does: configuration from settings, checks that need no AWS, then ParallelCluster's tool."""
 
-import os
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +13,7 @@ from cluster.instances import InstanceTable, load_table
 from cluster.pcluster import Pcluster, check_name, find_tool, is_gone, state_lines
 from cluster.pcluster_check import problems, read_config
 from cluster.pcluster_config import BOOTSTRAP, CONSTRAINTS, ClusterSettings, render
-from raypipe import __version__
+from raypipe import __version__, cluster_file
 from raypipe.cluster_arm import armed_lines, is_still_armed
 from raypipe.config import Cluster
 
@@ -59,24 +58,28 @@ def printed(settings: Cluster, *, task_memory: int = 0) -> tuple[str, list[str]]
     return text, notes
 
 
-def create(name: str, settings: Cluster, file: Path, *, task_memory: int = 0, dry_run: bool = False) -> list[str]:
+def create(name: str, settings: Cluster, file: str, *, task_memory: int = 0, dry_run: bool = False) -> list[str]:
     """Have AWS begin to make a cluster from `file`, which is written first if it is not there; return what to say.
+
+    It may be `s3://bucket/key`.
 
     With `dry_run`, ParallelCluster asks AWS about everything and makes nothing; the file is written all the same.
     """
     check_name(name)
     tool = find_tool(settings.tool)
-    is_new = not file.exists()
-    text = render(cluster_settings(settings)) if is_new else _read(file)
-    check(text, str(file), settings, task_memory=task_memory, tool=tool)
+    found = cluster_file.read(file, settings.region)
+    is_new = found is None
+    text = render(cluster_settings(settings)) if found is None else found
+    check(text, file, settings, task_memory=task_memory, tool=tool)
     said = []
     if is_new:
-        _write(file, text)
+        cluster_file.write(file, text, settings.region)
         said.append(f"wrote {file}")
     if settings.bucket:
         script = (files("cluster") / BOOTSTRAP).read_bytes()
         s3_folder.provide(settings.bucket, BOOTSTRAP, script, needed=(WHEEL, CONSTRAINTS), region=settings.region)
-    Pcluster(tool, settings.region).create(name, file, dry_run=dry_run)
+    with cluster_file.as_file(file, text) as local:
+        Pcluster(tool, settings.region).create(name, local, dry_run=dry_run)
     if dry_run:
         return [*said, f"{name} could be made; nothing was"]
     return [
@@ -86,11 +89,15 @@ def create(name: str, settings: Cluster, file: Path, *, task_memory: int = 0, dr
     ]
 
 
-def update(name: str, settings: Cluster, file: Path, *, dry_run: bool = False) -> list[str]:
+def update(name: str, settings: Cluster, file: str, *, dry_run: bool = False) -> list[str]:
     """Have AWS begin to change a cluster into what `file` says; return what to say."""
     tool = find_tool(settings.tool)
-    check(_read(file), str(file), settings, tool=tool)
-    Pcluster(tool, settings.region).update(check_name(name), file, dry_run=dry_run)
+    text = cluster_file.read(file, settings.region)
+    if text is None:
+        raise SettingsError(f"there is no {file}", hint="--file names a cluster's configuration")
+    check(text, file, settings, tool=tool)
+    with cluster_file.as_file(file, text) as local:
+        Pcluster(tool, settings.region).update(check_name(name), local, dry_run=dry_run)
     return [f"{name} could be changed; nothing was" if dry_run else f"{name} is being changed"]
 
 
@@ -140,23 +147,3 @@ def _facts(volume: DataVolume) -> dict[str, object]:
     newest = volume.newest
     saved = {"snapshot": newest.id, "began": data_volume.began(newest).isoformat()} if newest else None
     return {"id": volume.id, "size_gb": volume.size_gb, "saved": saved, "pending": volume.pending}
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}", hint="--file names a cluster's configuration") from None
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file under its name only when it is whole."""
-    new = file.with_name(f"{file.name}.new")
-    try:
-        with new.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.rename(file)
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be written: {error}", hint="--file names another place") from None

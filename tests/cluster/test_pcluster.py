@@ -299,6 +299,23 @@ def test_a_cluster_is_made_as_far_as_the_emulator_goes(aws: Aws, tmp_path: Path)
     assert "did you mean r5.2xlarge" in shown.stderr
     assert file.read_text() == wrong  # once it is there, it is the user's
 
+    for expected in (
+        own.replace("MaxCount: 3", "MaxCount: 8"),
+        own,
+    ):  # where [finalize] points it at snapshots: written once, then taken as it is
+        shown = call(aws, *told, "--file", "s3://lab-bucket/raypipe/pipe3.yaml", cwd=tmp_path)
+        assert shown.returncode in (0, 4)
+        complaints = [line.split("type: ")[1].split(",")[0] for line in shown.stderr.splitlines() if "type: " in line]
+        assert set(complaints) <= EMULATORS_GAPS, shown.stderr
+        stored = s3.get_object(Bucket="lab-bucket", Key="raypipe/pipe3.yaml")["Body"].read().decode()
+        assert stored == expected
+        s3.put_object(Bucket="lab-bucket", Key="raypipe/pipe3.yaml", Body=own)
+    s3.put_object(Bucket="lab-bucket", Key="raypipe/pipe3.yaml", Body=wrong)
+    shown = call(aws, *told, "--file", "s3://lab-bucket/raypipe/pipe3.yaml", cwd=tmp_path)
+    assert (shown.returncode, "s3://lab-bucket/raypipe/pipe3.yaml cannot be what is meant" in shown.stderr) == (2, True)
+
+    shown = call(aws, "update", "pipe3", "--config", config, "--file", "s3://lab-bucket/none.yaml")
+    assert (shown.returncode, "there is no s3://lab-bucket/none.yaml" in shown.stderr) == (2, True)
     file.write_text(own)
     shown = call(aws, "update", "pipe3", "--config", config, cwd=tmp_path)
     assert shown.returncode == 4

@@ -71,6 +71,11 @@ def find_tool(given: str = "") -> Path:
     return Path(found)
 
 
+def is_gone(error: ClusterRefused) -> bool:
+    """Whether what was refused is about a cluster that is not there."""
+    return _GONE in error.message
+
+
 class Pcluster:
     """The tool `program`, for the clusters of a `region`; without one, of the region that AWS's own settings name."""
 
@@ -90,7 +95,7 @@ class Pcluster:
         try:
             self._call("delete-cluster", "--cluster-name", name)
         except ClusterRefused as error:
-            if _GONE not in error.message:
+            if not is_gone(error):
                 raise
 
     def describe(self, name: str) -> dict[str, Any]:

@@ -18,10 +18,10 @@ BOOTSTRAP, CONSTRAINTS = "bootstrap.sh", "constraints.txt"
 _PATTERNS = {
     "region": (r"[a-z]{2}(-[a-z]+)+-\d", "ap-southeast-1"),
     "subnet": (r"subnet-[0-9a-f]{8,17}", "subnet-0123456789abcdef0"),
-    "key": (r"[A-Za-z0-9][A-Za-z0-9 ._@+-]{0,254}", "the name of a key pair of EC2"),
+    "key": (r"[A-Za-z0-9][A-Za-z0-9 ._@+-]{0,254}", "my-key"),
     "head_instance": (r"[a-z0-9-]+\.[a-z0-9-]+", "m5.large"),
     "driver_instance": (r"[a-z0-9-]+\.[a-z0-9-]+", "m5.large"),
-    "snapshot": (r"(snap-[0-9a-f]{8,17})?", "snap-0123456789abcdef0, or leave it empty for a new volume"),
+    "snapshot": (r"(snap-[0-9a-f]{8,17})?", "snap-0123456789abcdef0"),
     "mount": (r"/[A-Za-z0-9._/-]*[A-Za-z0-9]", "/data"),
     "wheel": (r"[A-Za-z0-9_.+-]+\.whl", "raypipe_ephys-0.1.0-py3-none-any.whl"),
     "bucket": (r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*", "s3://my-bucket/raypipe"),
@@ -64,7 +64,9 @@ class ClusterSettings:
             value = getattr(self, name)
             if not re.fullmatch(pattern, value):
                 said = f"is '{value}'" if value else "is not set"
-                raise SettingsError(f"[cluster] {name} {said}", hint=f"give {name} = {example}")
+                raise SettingsError(
+                    f"[cluster] {name} {said}", hint=f'{name} = "{example}" in [cluster] of --config FILE'
+                )
         for each in self.workers:
             if not re.fullmatch(_PATTERNS["head_instance"][0], each):
                 raise SettingsError(f"[cluster] workers: '{each}' is no instance type", hint="such as r5.2xlarge")
@@ -72,7 +74,9 @@ class ClusterSettings:
             if not re.fullmatch(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[A-Za-z0-9+=,.@_/-]+", each):
                 raise SettingsError(f"[cluster] policies: '{each}' is no policy's ARN", hint="IAM's console shows it")
         if not self.workers:
-            raise SettingsError("[cluster] workers is empty", hint='give workers = ["r5.2xlarge"]')
+            raise SettingsError(
+                "[cluster] workers is empty", hint='workers = ["r5.2xlarge"] in [cluster] of --config FILE'
+            )
         if not 0 <= self.min_nodes <= self.max_nodes or self.max_nodes < 1:
             raise SettingsError(
                 f"[cluster] {self.min_nodes} to {self.max_nodes} workers cannot be meant",

@@ -249,7 +249,8 @@ def verify(days: DayPaths, output: Output = None, json: Json = False) -> None:
     """Read all outputs again, from the disk, and compare them with the checksums of when they were written.
 
     Exit code 1 if one is missing, cannot be read, or has other bytes though nobody wrote to it. What somebody edited
-    since is told, and is not wrong. Outputs of versions before checksums are judged by size and time.
+    since is told, and is not wrong. Outputs of versions before checksums are judged by size and time. Exit code 3 for a
+    day of which nothing is known to be made.
     """
     from time import monotonic
 
@@ -258,6 +259,7 @@ def verify(days: DayPaths, output: Output = None, json: Json = False) -> None:
     from raypipe.progress import simple_bar
 
     found_days = [find_day(day, output) for day in days]
+    verifying.refuse_untold(found_days)
     began, total, n_read = monotonic(), verifying.bytes_of(found_days), 0
     with simple_bar("reading again") as moved:
 
@@ -657,11 +659,17 @@ def _day_and_task(words: list[str]) -> tuple[Path | None, str]:
 @app.command(
     epilog="Examples:\n\n- `raypipe notify 'a try' --config raypipe.toml` before a night's run\n\n"
     "Channels are in the settings:\n\n```\n[notify]\nchannels = [\n"
-    '  "arn:aws:sns:ap-southeast-1:123456789012:lab",  # an SNS topic: e-mail, SMS\n'
-    '  "https://ntfy.example/raypipe",                 # a URL: JSON with run, event, subject, text is posted\n'
-    '  "mail -s raypipe me@example.org",               # a command: the text is its input\n'
-    '  "file:~/.raypipe-hook",                         # a URL or command that is a secret: the first line of\n'
-    "]                                                   # a file of mode 600, or ssm:/name, a SecureString\n```"
+    "  # an SNS topic: e-mail, SMS\n"
+    '  "arn:aws:sns:ap-southeast-1:123456789012:lab",\n'
+    "  # a URL: JSON with run, event, subject and text is posted\n"
+    '  "https://ntfy.example/raypipe",\n'
+    "  # a command: the text is its input\n"
+    '  "mail -s raypipe me@example.org",\n'
+    "  # a URL or command that is a secret: the first line of a file\n"
+    '  "file:~/.raypipe-hook",\n'
+    "  # or a SecureString of Systems Manager\n"
+    '  "ssm:/raypipe/hook",\n'
+    "]\n```"
 )
 def notify(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to tell.")],

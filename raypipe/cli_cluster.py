@@ -8,11 +8,16 @@ import typer
 
 from raypipe.cli_options import ConfigFile, Json, planned
 
-clusters = typer.Typer(no_args_is_help=True, help="A cluster on AWS: make it, look at it, change it, delete it.")
+clusters = typer.Typer(
+    no_args_is_help=True,
+    help="A cluster on AWS: make it, look at it, change it, have it end itself, delete it.",
+)
 ClusterName = Annotated[str, typer.Argument(metavar="NAME", help="What the cluster is called.")]
-ClusterFile = Annotated[Path, typer.Option("--file", metavar="FILE", help="The cluster's configuration.")]
+ClusterFile = Annotated[
+    str, typer.Option("--file", metavar="FILE", help="The cluster's configuration: a path, or s3://bucket/key.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Ask AWS about all of it, and make nothing.")]
-_CLUSTER_FILE = Path("cluster-config.yaml")
+_CLUSTER_FILE = "cluster-config.yaml"
 
 
 @clusters.command(
@@ -60,7 +65,7 @@ def update(
         typer.echo(line)
 
 
-@clusters.command("status", epilog="Example: `raypipe cluster status pipe --json`")
+@clusters.command("status", epilog="Example: `raypipe cluster status pipe --config raypipe.toml --json`")
 def cluster_status(name: ClusterName, config: ConfigFile = None, json: Json = False) -> None:
     """Show how a cluster stands: stack, compute fleet, head node, data volume and its newest snapshot."""
     from raypipe import cluster_verbs
@@ -70,7 +75,7 @@ def cluster_status(name: ClusterName, config: ConfigFile = None, json: Json = Fa
     typer.echo(msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() if json else "\n".join(lines))
 
 
-@clusters.command(epilog="Example: `raypipe cluster delete pipe`")
+@clusters.command(epilog="Example: `raypipe cluster delete pipe --config raypipe.toml`")
 def delete(
     name: ClusterName,
     config: ConfigFile = None,
@@ -93,7 +98,7 @@ def delete(
 
 
 @clusters.command(
-    epilog="Examples:\n\n- `raypipe cluster arm pipe --config raypipe.toml --print`\n\n"
+    epilog="Examples:\n\n- `raypipe cluster arm pipe --config raypipe.toml --policies policies`, before there is a cluster\n\n"
     "- `raypipe cluster arm pipe --config raypipe.toml --hours 12 --email me@example.org`"
 )
 def arm(
@@ -106,33 +111,41 @@ def arm(
         str, typer.Option(metavar="ADDRESS", help="Who is told of alarms, if [notify] has no topic of SNS.")
     ] = "",
     snapshots: Annotated[
-        str, typer.Option(metavar="SET", help="The set that runs' snapshots join (default: the cluster's name).")
+        str, typer.Option(metavar="SET", help="The set that runs' snapshots join (default: as [finalize] says).")
     ] = "",
     show: Annotated[
         bool, typer.Option("--print", help="Print what would be made, and the policies; change nothing.")
     ] = False,
+    policies: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the policies to DIR, as files for IAM; change nothing else."),
+    ] = None,
 ) -> None:
     """Have AWS end this cluster's runs when no machine of yours waits, and tell when the cluster lives too long.
 
     Makes a function with its roles, what wakes it (the end of a snapshot; each hour), its log and two alarms. Once more
-    mends what is missing or differs.
+    mends what is missing or differs. The function points `file` of [finalize], in S3, at new snapshots.
     """
+    from functools import partial
+
     from raypipe import cluster_arm
     from raypipe.config import load_config
 
-    settings = load_config(config)
-    if show:
-        text = cluster_arm.printed(
-            name, settings.cluster, settings.notify, hours=hours, email=email, snapshots=snapshots
-        )
-        typer.echo(text, nl=False)
+    settings, noted = load_config(config), partial(typer.echo, err=True)
+    wanted = cluster_arm.Wanted(hours, email, snapshots)
+    if not show and not policies:
+        cluster_arm.arm_cluster(name, settings, wanted, heard=typer.echo, noted=noted)
         return
-    cluster_arm.arm_cluster(
-        name, settings.cluster, settings.notify, hours=hours, email=email, snapshots=snapshots, heard=typer.echo
-    )
+    arms, lines, notes = cluster_arm.foreseen(name, settings, wanted)
+    for note in notes:
+        noted(note)
+    if show:
+        typer.echo("\n".join(lines) + "\n" + cluster_arm.policies_text(arms), nl=False)
+    for line in cluster_arm.write_policies(arms, policies) if policies else ():
+        typer.echo(line)
 
 
-@clusters.command(epilog="Example: `raypipe cluster disarm pipe`")
+@clusters.command(epilog="Example: `raypipe cluster disarm pipe --config raypipe.toml`")
 def disarm(name: ClusterName, config: ConfigFile = None) -> None:
     """Remove what `arm` made; the cluster, its data and its snapshots stay."""
     from raypipe import cluster_arm

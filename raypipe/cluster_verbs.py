@@ -1,6 +1,5 @@
 """What `raypipe cluster` does: configuration from settings, checks that need no AWS, then ParallelCluster's tool."""
 
-import os
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -9,13 +8,13 @@ import msgspec
 
 from cluster import data_volume, s3_folder
 from cluster.data_volume import DataVolume
-from cluster.errors import PclusterMissing, SettingsError
+from cluster.errors import ClusterRefused, PclusterMissing, SettingsError
 from cluster.instances import InstanceTable, load_table
-from cluster.pcluster import Pcluster, check_name, find_tool, state_lines
+from cluster.pcluster import Pcluster, check_name, find_tool, is_gone, state_lines
 from cluster.pcluster_check import problems, read_config
 from cluster.pcluster_config import BOOTSTRAP, CONSTRAINTS, ClusterSettings, render
-from raypipe import __version__
-from raypipe.cluster_arm import armed_lines
+from raypipe import __version__, cluster_file
+from raypipe.cluster_arm import armed_lines, is_still_armed
 from raypipe.config import Cluster
 
 WHEEL = f"raypipe_ephys-{__version__}-py3-none-any.whl"
@@ -59,44 +58,63 @@ def printed(settings: Cluster, *, task_memory: int = 0) -> tuple[str, list[str]]
     return text, notes
 
 
-def create(name: str, settings: Cluster, file: Path, *, task_memory: int = 0, dry_run: bool = False) -> list[str]:
+def create(name: str, settings: Cluster, file: str, *, task_memory: int = 0, dry_run: bool = False) -> list[str]:
     """Have AWS begin to make a cluster from `file`, which is written first if it is not there; return what to say.
+
+    It may be `s3://bucket/key`.
 
     With `dry_run`, ParallelCluster asks AWS about everything and makes nothing; the file is written all the same.
     """
     check_name(name)
     tool = find_tool(settings.tool)
-    is_new = not file.exists()
-    text = render(cluster_settings(settings)) if is_new else _read(file)
-    check(text, str(file), settings, task_memory=task_memory, tool=tool)
+    found = cluster_file.read(file, settings.region)
+    is_new = found is None
+    text = render(cluster_settings(settings)) if found is None else found
+    check(text, file, settings, task_memory=task_memory, tool=tool)
     said = []
     if is_new:
-        _write(file, text)
+        cluster_file.write(file, text, settings.region)
         said.append(f"wrote {file}")
     if settings.bucket:
         script = (files("cluster") / BOOTSTRAP).read_bytes()
         s3_folder.provide(settings.bucket, BOOTSTRAP, script, needed=(WHEEL, CONSTRAINTS), region=settings.region)
-    Pcluster(tool, settings.region).create(name, file, dry_run=dry_run)
+    with cluster_file.as_file(file, text) as local:
+        Pcluster(tool, settings.region).create(name, local, dry_run=dry_run)
     if dry_run:
         return [*said, f"{name} could be made; nothing was"]
     return [
         *said,
-        f"{name} is being made, which takes a quarter of an hour: `raypipe cluster status {name}`",
-        f"`raypipe cluster arm {name}` then has its runs ended when no machine waits, and tells if it is forgotten",
+        f"{name} is being made, which takes a quarter of an hour: `raypipe cluster status {name} --config FILE`",
+        f"`raypipe cluster arm {name} --config FILE` then has its runs ended when no machine waits, and tells if it is forgotten",
     ]
 
 
-def update(name: str, settings: Cluster, file: Path, *, dry_run: bool = False) -> list[str]:
+def update(name: str, settings: Cluster, file: str, *, dry_run: bool = False) -> list[str]:
     """Have AWS begin to change a cluster into what `file` says; return what to say."""
     tool = find_tool(settings.tool)
-    check(_read(file), str(file), settings, tool=tool)
-    Pcluster(tool, settings.region).update(check_name(name), file, dry_run=dry_run)
+    text = cluster_file.read(file, settings.region)
+    if text is None:
+        raise SettingsError(f"there is no {file}", hint="--file names a cluster's configuration")
+    check(text, file, settings, tool=tool)
+    with cluster_file.as_file(file, text) as local:
+        Pcluster(tool, settings.region).update(check_name(name), local, dry_run=dry_run)
     return [f"{name} could be changed; nothing was" if dry_run else f"{name} is being changed"]
 
 
 def status(name: str, settings: Cluster) -> tuple[dict[str, object], list[str]]:
-    """Return how a cluster stands, as facts and in words."""
-    found = Pcluster(find_tool(settings.tool), settings.region).describe(check_name(name))
+    """Return how a cluster stands, as facts and in words.
+
+    Raises `ClusterRefused` where there is none; it says so if what `arm` made is still there.
+    """
+    try:
+        found = Pcluster(find_tool(settings.tool), settings.region).describe(check_name(name))
+    except ClusterRefused as error:
+        if is_gone(error) and is_still_armed(name, settings):
+            raise ClusterRefused(
+                f"there is no cluster {name}, but what `raypipe cluster arm` made for it is still there",
+                hint=f"`raypipe cluster disarm {name} --config FILE`, unless there will be another {name} soon",
+            ) from error
+        raise
     volumes = data_volume.data_volumes(name, settings.region)
     now = datetime.now(UTC)
     lines = [*state_lines(found), *(f"data volume: {volume.described(now)}" for volume in volumes)]
@@ -122,30 +140,10 @@ def deletion(name: str, settings: Cluster, words: str) -> list[str]:
 def delete(name: str, settings: Cluster) -> str:
     """Have AWS begin to delete a cluster, after `deletion` had nothing against it; return what to say."""
     Pcluster(find_tool(settings.tool), settings.region).delete(name)
-    return f"{name} is being deleted: `raypipe cluster status {name}` until there is none"
+    return f"{name} is being deleted: `raypipe cluster status {name} --config FILE` until there is none"
 
 
 def _facts(volume: DataVolume) -> dict[str, object]:
     newest = volume.newest
     saved = {"snapshot": newest.id, "began": data_volume.began(newest).isoformat()} if newest else None
     return {"id": volume.id, "size_gb": volume.size_gb, "saved": saved, "pending": volume.pending}
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}", hint="--file names a cluster's configuration") from None
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file under its name only when it is whole."""
-    new = file.with_name(f"{file.name}.new")
-    try:
-        with new.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.rename(file)
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be written: {error}", hint="--file names another place") from None

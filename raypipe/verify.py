@@ -18,6 +18,7 @@ from typing import Literal
 import msgspec
 
 from raypipe.day import Day
+from raypipe.errors import Refused
 from raypipe.io.checksum import is_known, made_again
 from raypipe.ledger import Entry, read_ledger
 from raypipe.memory import in_gb
@@ -103,6 +104,16 @@ def verify_days(days: Sequence[Day], *, advance: Callable[[int], None] = lambda 
     )
 
 
+def refuse_untold(days: Sequence[Day]) -> None:
+    """Raise `Refused` for a day whose ledger tells of nothing: that would be no proof of anything."""
+    for day in days:
+        if not any(read_ledger(day.state)):
+            raise Refused(
+                f"{day.title}: nothing is known to be made there ({day.output})",
+                hint="`raypipe run` first; --output as it was given there",
+            )
+
+
 def bytes_of(days: Sequence[Day]) -> int:
     """Return how many bytes `verify_days` will read at most."""
     return sum(size for output in _outputs(days) if (size := output.size()) is not None)
@@ -117,8 +128,6 @@ def hints(faults: Iterable[Fault]) -> list[str]:
 def verified_text(found: Verified, seconds: float) -> str:
     """Say how a verification went."""
     lines = [*found.wrong, *(f"kept: {line}" for line in found.changed)]
-    if not (found.outputs or found.unsummed or lines):
-        return "the ledger tells of no outputs\n"
     said = [f"{found.outputs} outputs, {in_gb(found.bytes)}, read again in {seconds:.1f} s"]
     if found.unsummed:
         said.append(f"of {found.unsummed} made by an earlier version only size and time")

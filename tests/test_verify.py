@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import raypipe
 from raypipe.cli import app
 from raypipe.day import Day
-from raypipe.errors import NotADay
+from raypipe.errors import NotADay, Refused
 from raypipe.io.checksum import checksum_of
 from raypipe.ledger import FILE_NAME, Entry, append_entries, prepare_state, read_ledger
 from raypipe.verify import Verified, bytes_of, verify_days
@@ -147,8 +147,10 @@ def kinds(day: Day) -> dict[str, str]:
 
 def test_an_empty_day_has_nothing_to_verify(day: Day) -> None:
     assert verify_days([day]) == Verified(0, 0, (), 0)
-    shown = CliRunner().invoke(app, ["verify", str(day.input)])
-    assert (shown.exit_code, shown.stdout) == (0, "the ledger tells of no outputs\n")
+    refused = CliRunner().invoke(app, ["verify", str(day.input)]).exception
+    assert isinstance(refused, Refused)
+    assert (refused.exit_code, refused.message.partition(":")[0]) == (3, day.title)
+    assert refused.hint == "`raypipe run` first; --output as it was given there"
 
 
 @pytest.mark.parametrize("in_its_place", ["nothing", "a dangling link", "a file in its folder's place"])

@@ -96,7 +96,7 @@ class Arms:
             Rule(place.arn("events", f"rule/{place.name}-hourly"), function, {"ScheduleExpression": "rate(1 hour)"}),
             Alarm(
                 place.arn("cloudwatch", f"alarm:{place.name}-errors"),
-                f"alarm {place.name}-errors: the function failed",
+                "the function failed",
                 self._alarm("AWS/Lambda", "Errors", "Sum", "FunctionName", place.name, hours=1)
                 | {
                     "AlarmDescription": f"The end of a run on cluster {place.cluster} is stuck: see the log of {place.name}."
@@ -104,7 +104,7 @@ class Arms:
             ),
             Alarm(
                 place.arn("cloudwatch", f"alarm:{place.name}-lifetime"),
-                f"alarm {place.name}-lifetime: the head node ({self.head or 'whichever'}) runs for {self.hours} hours",
+                f"the head node ({self.head or 'not there yet'}) runs for {self.hours} hours",
                 self._alarm("AWS/EC2", "StatusCheckFailed", "SampleCount", "InstanceId", self.head, hours=self.hours)
                 | {"AlarmDescription": f"Cluster {place.cluster} runs for {self.hours} hours, and is paid for."},
             ),
@@ -144,6 +144,11 @@ class Arms:
         }
 
 
+def described(part: Part) -> str:
+    """Return what a part is, and what is wanted of it."""
+    return f"{part.title}: {part.meaning}" if part.meaning else part.title
+
+
 def function_name(cluster: str) -> str:
     """Return the name of a cluster's function, which a run is handed over to."""
     return f"raypipe-{cluster}"
@@ -160,8 +165,14 @@ def find_place(account: Account, cluster: str) -> Place:
     return Place.of_stack(stack["StackId"])
 
 
-def find_head(account: Account, cluster: str) -> str:
-    """Return the id of a cluster's head node. Raises `AwsRefused` if it has none."""
+def expected_place(account: Account, cluster: str) -> Place:
+    """Return where a cluster is, or will be: in this account and region."""
+    caller = account.do("sts", "GetCallerIdentity")
+    return Place(cluster, account.region, caller["Account"], caller["Arn"].split(":")[1])
+
+
+def find_heads(account: Account, cluster: str) -> list[str]:
+    """Return the ids of a cluster's head nodes: one, or none while it is not there."""
     wanted = {
         "tag:parallelcluster:cluster-name": [cluster],
         "tag:parallelcluster:node-type": ["HeadNode"],
@@ -169,11 +180,16 @@ def find_head(account: Account, cluster: str) -> str:
     }
     filters = [{"Name": name, "Values": values} for name, values in wanted.items()]
     reservations = account.do("ec2", "DescribeInstances", Filters=filters)["Reservations"]
-    heads = [str(instance["InstanceId"]) for reservation in reservations for instance in reservation["Instances"]]
+    return [str(instance["InstanceId"]) for reservation in reservations for instance in reservation["Instances"]]
+
+
+def find_head(account: Account, cluster: str) -> str:
+    """Return the id of a cluster's head node. Raises `AwsRefused` if it has none."""
+    heads = find_heads(account, cluster)
     if len(heads) != 1:
         raise AwsRefused(
             f"cluster {cluster} has {len(heads) or 'no'} head nodes",
-            hint=f"`raypipe cluster status {cluster}` tells more",
+            hint=f"`raypipe cluster status {cluster} --config FILE` tells more",
         )
     return heads[0]
 
@@ -194,7 +210,7 @@ def arm(account: Account, arms: Arms, heard: Callable[[str], None] = lambda _: N
             )
     for part in parts:
         changed = part.make(account, _ours(arms.place.cluster))
-        heard(f"{'made' if changed else 'is there'}: {part.title}")
+        heard(f"{'made' if changed else 'is there'}: {described(part)}")
 
 
 def disarm(account: Account, cluster: str, heard: Callable[[str], None] = lambda _: None) -> None:
@@ -206,7 +222,7 @@ def disarm(account: Account, cluster: str, heard: Callable[[str], None] = lambda
     if stack is not None and stack["StackStatus"] == _GOING:
         raise NotOurs(
             f"cluster {cluster} is being deleted, with a role that disarming would take away",
-            hint=f"`raypipe cluster status {cluster}` until it is gone, then disarm",
+            hint=f"`raypipe cluster status {cluster} --config FILE` until it is gone, then disarm",
         )
     for part in reversed(list(_parts_of(account, cluster))):
         tags = part.tags(account)
@@ -240,9 +256,7 @@ def watched_head(account: Account, cluster: str) -> str:
 
 def _parts_of(account: Account, cluster: str) -> Iterator[Part]:
     """Give the parts by their names, without knowing what was wanted of them."""
-    caller = account.do("sts", "GetCallerIdentity")
-    place = Place(cluster, account.region, caller["Account"], caller["Arn"].split(":")[1])
-    yield from Arms(place, config="", head="").parts()
+    yield from Arms(expected_place(account, cluster), config="", head="").parts()
 
 
 def _stack(account: Account, cluster: str) -> dict[str, Any] | None:

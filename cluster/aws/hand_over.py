@@ -20,7 +20,7 @@ def handing_over_refused(state: State, settings: FinalizeSettings) -> Stop | Non
         return Stop(
             "refused",
             f"the end of run {settings.run} cannot be handed over: there is no function for cluster {settings.name}",
-            f"`raypipe cluster arm {settings.name}` makes it, {by_hand}",
+            f"`raypipe cluster arm {settings.name} --config FILE` makes it, {by_hand}",
         )
     return None
 

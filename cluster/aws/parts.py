@@ -67,6 +67,10 @@ class Part(Protocol):
     def title(self) -> str:
         """What it is, for people."""
 
+    @property
+    def meaning(self) -> str:
+        """What is wanted of it; may be empty."""
+
     def tags(self, account: Account) -> Tags | None:
         """Return its tags; None if it is not there."""
 
@@ -95,7 +99,12 @@ class Topic:
     @property
     def title(self) -> str:
         """What it is."""
-        return f"topic {self.arn.rpartition(':')[2]}" + (f", told to {self.email}" if self.email else "")
+        return f"topic {self.arn.rpartition(':')[2]}"
+
+    @property
+    def meaning(self) -> str:
+        """What is wanted of it."""
+        return f"told to {self.email}" if self.email else ""
 
     def tags(self, account: Account) -> Tags | None:
         """Return its tags."""
@@ -129,7 +138,12 @@ class Role:
     @property
     def title(self) -> str:
         """What it is."""
-        return f"role {self.name} of {self.service}"
+        return f"role {self.name}"
+
+    @property
+    def meaning(self) -> str:
+        """What is wanted of it."""
+        return f"taken on by {self.service}"
 
     def tags(self, account: Account) -> Tags | None:
         """Return its tags."""
@@ -174,7 +188,12 @@ class LogGroup:
     @property
     def title(self) -> str:
         """What it is."""
-        return f"log {self._name}, kept for {self.days} days"
+        return f"log {self._name}"
+
+    @property
+    def meaning(self) -> str:
+        """What is wanted of it."""
+        return f"kept for {self.days} days"
 
     @property
     def _name(self) -> str:
@@ -218,6 +237,11 @@ class Function:
     def title(self) -> str:
         """What it is."""
         return f"function {self.name}"
+
+    @property
+    def meaning(self) -> str:
+        """What is wanted of it."""
+        return f"{self.settings['Runtime']}, at most {self.settings['Timeout']} s at a time"
 
     def tags(self, account: Account) -> Tags | None:
         """Return its tags."""
@@ -282,7 +306,12 @@ class Rule:
     @property
     def title(self) -> str:
         """What it is."""
-        return f"rule {self._name}: {self.when.get('ScheduleExpression', 'when a snapshot has ended')}"
+        return f"rule {self._name}"
+
+    @property
+    def meaning(self) -> str:
+        """What is wanted of it."""
+        return self.when.get("ScheduleExpression", "when a snapshot has ended")
 
     @property
     def _name(self) -> str:
@@ -337,9 +366,14 @@ class Alarm:
     """An alarm of CloudWatch."""
 
     arn: str
-    title: str
+    meaning: str
     settings: Mapping[str, Any]
     """By CloudWatch's own names."""
+
+    @property
+    def title(self) -> str:
+        """What it is."""
+        return f"alarm {self._name}"
 
     @property
     def _name(self) -> str:

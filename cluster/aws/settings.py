@@ -27,6 +27,9 @@ REQUEST_TAGS = (RUN, SET, STACK, OUTCOME, CREATED, REQUEST, SWEPT, *(_WANTED + w
 _VALUE = 255
 """The longest value that a tag takes, less one."""
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CLUSTER = re.compile(
+    r"([A-Za-z][A-Za-z0-9-]*|arn:[a-z-]+:cloudformation:[a-z0-9-]+:\d+:stack/[A-Za-z][A-Za-z0-9-]*/[^/]+)"
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ class FinalizeSettings:
     poll_seconds: float = 15.0
 
     def __post_init__(self) -> None:
+        if not _CLUSTER.fullmatch(self.cluster):
+            raise SettingsError(
+                f"'{self.cluster}' is neither a cluster's name nor its stack's id",
+                hint="a name, or arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/UUID",
+            )
         for what, word in (("run", self.run), ("set of snapshots", self.set_name)):
             if not _WORD.fullmatch(word):
                 raise SettingsError(

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from cluster.aws.arm import arm, armed, disarm, find_head, find_place, watched_head
 from cluster.aws.bundle import bundle
 from cluster.aws.parts import Account
 from cluster.aws.rights import Place
 from cluster.errors import AwsRefused, NotOurs, SettingsError
+from raypipe.cli import app
 from tests.aws.world import Cluster, arms_of, make_head
 
 _CHANGES = ("Create", "Put", "Update", "Delete", "Add", "Remove", "Subscribe")
@@ -207,15 +210,67 @@ def test_the_zip_has_what_is_needed_and_is_always_the_same(tmp_path: Path) -> No
     assert done.stdout.startswith(str(tmp_path))
 
 
-def test_what_is_printed_is_all_and_changes_nothing(cluster: Cluster) -> None:
-    from raypipe.cluster_arm import printed
-    from raypipe.config import Cluster as Settings
-    from raypipe.config import Notify
+def called(
+    folder: Path, cluster: Cluster, *words: str, name: str = "", file: str = "s3://lab/raypipe/c.yaml"
+) -> Result:
+    """Call `raypipe cluster` with settings that name the cluster and where its configuration is."""
+    settings = folder / "raypipe.toml"
+    settings.write_text(
+        f'[cluster]\nregion = "{cluster.aws.region}"\n[notify]\nchannels = ["mail me"]\n'
+        f'[finalize]\ncluster = "{cluster.name}"\nfile = "{file}"\n'
+    )
+    verb, *others = words
+    return CliRunner().invoke(app, ["cluster", verb, name or cluster.name, "--config", str(settings), *others])
 
-    settings = Settings(region=cluster.aws.region, bucket="s3://lab/raypipe")
-    text = printed(cluster.name, settings, Notify(channels=("mail me",)))
-    assert changes(cluster) == []
-    assert text.count("would make: ") == 9
-    assert "${" not in text
-    documents = [json.loads(part.partition("\n")[2]) for part in text.split("\n# ")[1:]]
+
+def test_what_is_printed_is_all_and_changes_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    said = called(tmp_path, cluster, "arm", "--print")
+    assert (said.exit_code, changes(cluster)) == (0, [])
+    assert said.stdout.count("would make: ") == 9
+    assert f"the head node ({cluster.head}) runs for 24 hours" in said.stdout
+    assert "${" not in said.stdout
+    documents = [json.loads(part.partition("\n")[2]) for part in said.stdout.split("\n# ")[1:]]
     assert len(documents) == 5
+    assert [line.split(":")[0] for line in said.stderr.splitlines()] == ["note", "note"]
+    assert "the command mail" in said.stderr
+
+
+def test_policies_are_had_before_there_is_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    said = called(tmp_path, cluster, "arm", "--print", "--policies", str(tmp_path / "policies"), name="brandnew")
+    assert (said.exit_code, changes(cluster)) == (0, [])
+    assert (
+        "would make: alarm raypipe-brandnew-lifetime: the head node (not there yet) runs for 24 hours\n" in said.stdout
+    )
+    assert "note: brandnew has no head node yet" in said.stderr
+    assert f"note: [finalize] cluster is {cluster.name}: with these settings runs end that one" in said.stderr
+    written = {path.name: json.loads(path.read_text()) for path in (tmp_path / "policies").iterdir()}
+    assert set(written) == {"finalize.json", "handover.json", "function.json", "delete-stack.json", "arm.json"}
+    (repoint,) = (one for one in written["finalize.json"]["Statement"] if one["Sid"] == "Repoint")
+    assert repoint["Resource"] == ["arn:aws:s3:::lab/raypipe/c.yaml", "arn:aws:s3:::lab/raypipe/c.yaml.before-*"]
+    (fleet,) = (one for one in written["finalize.json"]["Statement"] if one["Sid"] == "StopNodesAndTakeTurns")
+    table = "table/parallelcluster-brandnew"
+    assert fleet["Resource"] == f"arn:aws:dynamodb:{cluster.aws.region}:123456789012:{table}"
+
+
+@pytest.mark.parametrize("file", ["cluster-config.yaml", "s3://lab", "s3://lab/", "s3:///c.yaml"])
+def test_a_configuration_that_the_function_cannot_reach_is_refused(cluster: Cluster, tmp_path: Path, file: str) -> None:
+    for words in (("arm",), ("arm", "--print"), ("arm", "--policies", str(tmp_path / "p"))):
+        error = called(tmp_path, cluster, *words, file=file).exception
+        assert isinstance(error, SettingsError)
+        assert error.message == f"the function cannot reach [finalize] file {file}"
+        assert 'file = "s3://my-bucket/raypipe/pipe.yaml" in [finalize]' in error.hint
+    assert (changes(cluster), (tmp_path / "p").exists()) == ([], False)
+
+
+def test_what_goes_is_named_and_not_what_was_wanted_of_it(cluster: Cluster, tmp_path: Path) -> None:
+    made = called(tmp_path, cluster, "arm", "--hours", "12", "--email", "me@example.org").stdout.splitlines()
+    gone = called(tmp_path, cluster, "disarm").stdout.splitlines()
+    name = f"raypipe-{cluster.name}"
+    assert made[-1] == f"made: alarm {name}-lifetime: the head node ({cluster.head}) runs for 12 hours"
+    assert made[1] == f"made: role {name}: taken on by lambda.amazonaws.com"
+    assert gone == [
+        f"removed: alarm {name}-lifetime", f"removed: alarm {name}-errors", f"removed: rule {name}-hourly",
+        f"removed: rule {name}-snapshot", f"removed: function {name}", f"removed: log /aws/lambda/{name}",
+        f"removed: role {name}-delete", f"removed: role {name}", f"removed: topic {name}",
+    ]  # fmt: skip
+    assert called(tmp_path, cluster, "disarm").stdout == f"{cluster.name} is not armed\n"

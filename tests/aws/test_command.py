@@ -380,7 +380,7 @@ def test_a_submission_on_parallelcluster_must_be_able_to_hand_over(
     settings.write_text(settings.read_text().replace(f'"{cluster.config}"', '"s3://lab/c.yaml"'))
     said = call(*words)
     assert said.code == 3
-    assert f"`raypipe cluster arm {cluster.name}` makes it" in said.err
+    assert f"`raypipe cluster arm {cluster.name} --config FILE` makes it" in said.err
 
 
 def test_on_the_head_node_which_goes_too_the_function_ends_it(

@@ -287,6 +287,10 @@ def test_a_configuration_in_s3(aws: Aws) -> None:
         ({"run": ""}, "no name of a run"),
         ({"attempts": 0}, "attempts is 0"),
         ({"on_failure": "shrug"}, "no policy 'shrug'"),
+        ({"cluster": "arn:aws:foo"}, "^'arn:aws:foo' is neither a cluster's name nor its stack's id"),
+        ({"cluster": "arn:aws:cloudformation:r:1:stack/"}, "neither a cluster's name"),
+        ({"cluster": "a/b", "snapshots": "mine"}, "^'a/b' is neither"),
+        ({"cluster": "pi pe"}, "^'pi pe' is neither"),
     ],
 )
 def test_settings_that_cannot_be_meant(change: dict[str, object], why: str) -> None:

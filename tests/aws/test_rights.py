@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,10 @@ from cluster.aws.parts import Account
 from cluster.aws.settings import PINNED
 from cluster.aws.state import Outcome
 from cluster.errors import AwsRefused
+from raypipe.cluster_arm import Wanted, arm_cluster
+from raypipe.config import Cluster as Settings
+from raypipe.config import Config, Finalize
+from raypipe.finalize import settings_of
 from tests.aws.world import PCLUSTER, Cluster, arms_of, in_bucket
 
 _UNSEEN = {
@@ -119,6 +124,32 @@ def test_who_hands_over_and_the_function(
         become(arms.policy("function"))
         with pytest.raises(Exception, match="UnauthorizedOperation"):
             connect(cluster.aws.region).ec2.delete_snapshot(SnapshotId=snapshot)
+
+
+@pytest.mark.parametrize(("told", "settled"), [("", ""), ("", "lab-days"), ("other-days", "lab-days")])
+def test_armed_from_settings_a_run_ends_with_nothing_but_the_functions_rights(
+    cluster: Cluster, told: str, settled: str
+) -> None:
+    address = in_bucket(cluster)
+    config = Config(
+        cluster=Settings(region=cluster.aws.region),
+        finalize=Finalize(cluster=cluster.stack, file=address, snapshots=settled),
+    )
+    notes: list[str] = []
+    arm_cluster(cluster.name, config, Wanted(snapshots=told), heard=lambda _: None, noted=notes.append)
+    assert [note.split(":")[1] for note in notes] == [" nobody gets the alarms"]
+
+    cluster.emulator.begin(snapshot_looks=None, fleet_looks=0, stack_looks=0)
+    tools = type(cluster.tools)(connect(cluster.aws.region), None, function=function_name(cluster.name))
+    settings = replace(settings_of(config, "run-1"), snapshots=told or settled, settle_seconds=0.3)
+    Finalizer(settings, GOOD, tools, stays=False).finalize()
+    cluster.emulator.fake("idle")
+    (new,) = cluster.of_run()
+    cluster.emulator.fake("snapshot", id=new, ends="completed")
+    cluster.emulator.fake("idle")
+    assert cluster.status() == "DELETE_COMPLETE"
+    assert cluster.named(address) == new
+    assert {"Key": "raypipe:set", "Value": told or settled or cluster.name} in cluster.snapshots()[new]["Tags"]
 
 
 def test_who_arms(cluster: Cluster, become: Callable[..., None]) -> None:

@@ -215,6 +215,7 @@ def test_a_clusters_life(aws: Aws, tmp_path: Path) -> None:
         "compute fleet: runs: nodes come when jobs ask for them (RUNNING)",
         "head node: none runs",
         f"data volume: {volume}, 100 GB, not saved: it has no completed snapshot",
+        "not armed: nobody ends it when no machine waits (`raypipe cluster arm pipe --config FILE`)",
     ]
 
     foreign = aws.client("ec2").create_volume(AvailabilityZone=f"{REGION}a", Size=1)["VolumeId"]
@@ -243,6 +244,13 @@ def test_a_clusters_life(aws: Aws, tmp_path: Path) -> None:
     assert shown.returncode == 4
     assert "'pipe' does not exist" in shown.stderr
     assert "Traceback" not in shown.stderr
+
+    ours = [{"Key": "raypipe:managed", "Value": "true"}, {"Key": "raypipe:cluster", "Value": "pipe"}]
+    aws.client("sns").create_topic(Name="raypipe-pipe", Tags=ours)  # part of what armed it
+    shown = call(aws, "status", *told)
+    assert shown.returncode == 4
+    assert "there is no cluster pipe, but what `raypipe cluster arm` made for it is still there" in shown.stderr
+    assert "hint: `raypipe cluster disarm pipe --config FILE`" in shown.stderr
 
 
 def test_two_volumes_must_both_be_saved_unless_it_is_meant(aws: Aws, tmp_path: Path) -> None:
@@ -291,6 +299,23 @@ def test_a_cluster_is_made_as_far_as_the_emulator_goes(aws: Aws, tmp_path: Path)
     assert "did you mean r5.2xlarge" in shown.stderr
     assert file.read_text() == wrong  # once it is there, it is the user's
 
+    for expected in (
+        own.replace("MaxCount: 3", "MaxCount: 8"),
+        own,
+    ):  # where [finalize] points it at snapshots: written once, then taken as it is
+        shown = call(aws, *told, "--file", "s3://lab-bucket/raypipe/pipe3.yaml", cwd=tmp_path)
+        assert shown.returncode in (0, 4)
+        complaints = [line.split("type: ")[1].split(",")[0] for line in shown.stderr.splitlines() if "type: " in line]
+        assert set(complaints) <= EMULATORS_GAPS, shown.stderr
+        stored = s3.get_object(Bucket="lab-bucket", Key="raypipe/pipe3.yaml")["Body"].read().decode()
+        assert stored == expected
+        s3.put_object(Bucket="lab-bucket", Key="raypipe/pipe3.yaml", Body=own)
+    s3.put_object(Bucket="lab-bucket", Key="raypipe/pipe3.yaml", Body=wrong)
+    shown = call(aws, *told, "--file", "s3://lab-bucket/raypipe/pipe3.yaml", cwd=tmp_path)
+    assert (shown.returncode, "s3://lab-bucket/raypipe/pipe3.yaml cannot be what is meant" in shown.stderr) == (2, True)
+
+    shown = call(aws, "update", "pipe3", "--config", config, "--file", "s3://lab-bucket/none.yaml")
+    assert (shown.returncode, "there is no s3://lab-bucket/none.yaml" in shown.stderr) == (2, True)
     file.write_text(own)
     shown = call(aws, "update", "pipe3", "--config", config, cwd=tmp_path)
     assert shown.returncode == 4

@@ -32,7 +32,7 @@ from cluster.aws.lease import Lease
 from cluster.aws.look import function_there, others_of, snapshots_of, stack_of, volumes_of
 from cluster.aws.repoint import named_in
 from cluster.aws.settings import FinalizeSettings
-from cluster.aws.state import GONE, Outcome, Snapshot, Stack, State
+from cluster.aws.state import Outcome, State
 from cluster.errors import (
     AwsRefused,
     AwsUnavailable,
@@ -149,18 +149,13 @@ class Finalizer:
             complaints=self._complaints,
             told=self.told,
             let_go=self._let_go,
-            others=self._others(stack, snapshots),
+            others=others_of(aws, {one.volume for one in snapshots if one.good}),
             asked=self.asked,
             hands_to=self._hands_to,
             woken=self._woken,
             deleted=self._deleted,
         )
         return state, config
-
-    def _others(self, stack: Stack | None, snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
-        """List what CloudFormation may have made when the stack went."""
-        mine = [one for one in snapshots if one.run == self.settings.run and one.good]
-        return others_of(self.tools.aws, mine[0].volume) if mine and stack is not None and stack.status == GONE else ()
 
     def _decide(self, state: State) -> Effect | End:
         while True:

@@ -1,6 +1,6 @@
 """Looks at what there is, one describe call each, and returns it as values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,8 @@ from cluster.aws.state import FAILED, GONE, Intent, Request, Snapshot, Stack, Vo
 from cluster.errors import AwsRefused
 
 _PAGE = 1000
+_VALUES = 200
+"""So many a filter takes."""
 _OF_STACK = "aws:cloudformation:stack-id"
 
 
@@ -37,9 +39,12 @@ def snapshots_of_volume(aws: Aws, volume: str) -> tuple[Snapshot, ...]:
     return tuple(_all_snapshots(aws, [{"Name": "volume-id", "Values": [volume]}]))
 
 
-def others_of(aws: Aws, volume: str) -> tuple[Snapshot, ...]:
-    """List the snapshots of a volume in our account that no finalizer made."""
-    return tuple(one for one in snapshots_of_volume(aws, volume) if not _ours(one))
+def others_of(aws: Aws, volumes: Collection[str]) -> tuple[Snapshot, ...]:
+    """List the snapshots of volumes in our account that no finalizer made."""
+    if not volumes:
+        return ()
+    filters = [{"Name": "volume-id", "Values": sorted(volumes)[:_VALUES]}]
+    return tuple(one for one in _all_snapshots(aws, filters) if not _ours(one))
 
 
 def stack_of(aws: Aws, settings: FinalizeSettings, snapshots: Iterable[Snapshot]) -> Stack | None:
@@ -130,6 +135,7 @@ def _all_snapshots(aws: Aws, filters: list[dict[str, Any]]) -> Iterable[Snapshot
         )
         for page in pages:
             for found in page["Snapshots"]:
+                completed = found.get("CompletionTime")
                 yield Snapshot(
                     id=found["SnapshotId"],
                     status=found["State"],
@@ -139,6 +145,7 @@ def _all_snapshots(aws: Aws, filters: list[dict[str, Any]]) -> Iterable[Snapshot
                     tags=_tags(found),
                     message=found.get("StateMessage", ""),
                     progress=found.get("Progress", ""),
+                    completed=completed.timestamp() if completed else None,
                 )
 
 

@@ -35,6 +35,8 @@ class Snapshot:
     """Why it is in error."""
     progress: str = ""
     """How much of it is made, as EC2 writes it: 40%."""
+    completed: float | None = None
+    """When it was (seconds since 1970), where EC2 says so."""
 
     @property
     def run(self) -> str:
@@ -186,7 +188,7 @@ class State:
     let_go: frozenset[str] = frozenset()
     """Snapshots that this finalizer asked EC2 to delete: it may list them for a while, or not let them go."""
     others: tuple[Snapshot, ...] = ()
-    """Not ours, of the volume of the run's snapshot; looked at when the stack is gone."""
+    """Not ours, of the volumes of the set's snapshots."""
     asked: float | None = None
     """When a run was handed over that nobody is waiting for (seconds since 1970); None: somebody asks for its end now."""
     hands_to: str | None = None

@@ -335,15 +335,44 @@ def test_a_fleet_that_does_not_stop_is_told_of_once(
     assert "gone" in sweeps(remote, cluster).text
 
 
-@pytest.mark.parametrize("kind", ["bare", "tagged"])
-def test_cloudformations_own_snapshots_go_when_the_stack_is_gone(cluster: Cluster, kind: str) -> None:
-    before = make_snapshot(cluster.aws, cluster.volume, {"Name": "of somebody"})
-    cluster.emulator.begin(stack_snapshots=kind)
-    done = Finalizer(cluster.settings(), GOOD, cluster.tools).finalize()
-    (new,) = cluster.of_run()
-    assert done.text == f"{new} holds the data; the cluster is gone"
-    assert cluster.emulator.actions().count("DeleteSnapshot") == 3
-    assert set(cluster.snapshots()) == {new, cluster.old[-1], cluster.foreign, before}
+def test_cloudformations_own_snapshot_goes_when_a_later_run_has_its_own(make: Callable[..., Cluster]) -> None:
+    first, second = make(), make()
+    before = make_snapshot(first.aws, first.volume, {"Name": "of somebody"})
+    first.emulator.begin(stack_snapshots="tagged", stack_looks=0)
+    Finalizer(first.settings(), GOOD, first.tools).finalize()
+    (new,) = first.of_run()
+    (copy,) = set(first.snapshots()) - {new, first.old[-1], first.foreign, before}  # it holds what was written last
+
+    second.config, second.text = first.config, first.config.read_bytes()
+    done = Finalizer(second.settings(run="run-2", snapshots=first.name, config=str(first.config)), GOOD, second.tools)
+    assert f"delete {copy}: CloudFormation's own of {first.volume}, an earlier run's" in [
+        step.text for step in done.plan()
+    ]
+    done.finalize()
+    assert set(first.snapshots()) == {new, first.foreign, before}
+    assert second.of_run("run-2")
+
+
+@pytest.mark.parametrize("asks", ["by hand", "the function"])
+def test_a_cluster_that_was_left_standing_is_not_deleted_for_a_snapshot_of_before(
+    cluster: Cluster, armed: Tools, remote: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks: str
+) -> None:
+    cluster.emulator.begin(faults=[{"action": "DeleteStack", "kind": "deny"}])
+    with pytest.raises(AwsRefused, match="DeleteStack"):
+        Finalizer(in_bucket(cluster), GOOD, cluster.tools).finalize()
+    cluster.emulator.begin()
+    monkeypatch.setattr("cluster.aws.from_snapshot._STALE", 0.0)  # hours go by
+
+    telling = replace(remote, channels=(f"tee -a {tmp_path}/told",))
+    if asks == "by hand":
+        with pytest.raises(FinalizeUnproven, match=r"still stands .* what was written since is not in it") as caught:
+            Finalizer(in_bucket(cluster), GOOD, cluster.tools).finalize()
+        assert "raypipe cluster delete" in caught.value.hint
+    else:
+        assert isinstance(sweeps(telling, cluster, FinalizeUnproven), FinalizeUnproven)
+        assert isinstance(sweeps(telling, cluster, Stop), Stop)
+        assert (tmp_path / "told").read_text().count("still stands") == 1
+    assert (cluster.status(), "DeleteStack" in cluster.emulator.actions()) == ("CREATE_COMPLETE", False)
 
 
 @pytest.mark.parametrize("policy", ["teardown"])

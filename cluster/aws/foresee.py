@@ -144,4 +144,6 @@ def _waited(state: State, settings: FinalizeSettings) -> State:
         done = (replace(one, status="completed") if one.id == mine[0].id else one for one in state.snapshots)
         return replace(state, snapshots=tuple(done))
     assert state.stack is not None
+    if state.stack.stands:
+        return replace(state, stack=replace(state.stack, status="UPDATE_COMPLETE"))
     return replace(state, stack=replace(state.stack, status=GONE), volumes=())

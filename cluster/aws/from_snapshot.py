@@ -20,11 +20,11 @@ from cluster.aws.actions import (
     Tell,
     Wait,
 )
-from cluster.aws.checks import FINE, unproven, wrong_with
+from cluster.aws.checks import unproven, wrong_with
 from cluster.aws.keep import surplus
 from cluster.aws.leftovers import leftovers
 from cluster.aws.settings import FinalizeSettings
-from cluster.aws.state import DELETING, FAILED, GONE, Request, Snapshot, State
+from cluster.aws.state import DELETING, FAILED, GONE, Request, Snapshot, Stack, State
 
 _SKEW = 60.0
 """Seconds by which clocks on AWS may differ; nobody starts compute nodes and stops them in less."""
@@ -69,7 +69,9 @@ def from_snapshot(state: State, settings: FinalizeSettings, taken: list[Snapshot
 def _end_cluster(
     state: State, settings: FinalizeSettings, snapshot: Snapshot, told: frozenset[str], *, deletes: bool
 ) -> Action:
-    stands = state.stack is not None and state.stack.status in FINE
+    stands = state.stack is not None and state.stack.stands
+    if deletes and state.stack is not None and stands and not state.stack.fine:
+        return _not_fine(state.stack, settings, snapshot)
     if deletes and stands and state.fleet is None:
         return LookAtFleet()
     used = deletes and stands and _used_since(state, snapshot)
@@ -138,6 +140,17 @@ def _is_in(request: Request | None, snapshot: Snapshot) -> bool:
     if request is None:
         return False
     return request.run == snapshot.run or request.asked <= snapshot.started + _SKEW
+
+
+def _not_fine(stack: Stack, settings: FinalizeSettings, snapshot: Snapshot) -> Action:
+    """Leave a stack alone that somebody changes, or has to mend."""
+    if stack.status.endswith("_IN_PROGRESS"):
+        return Wait(f"the stack of cluster {settings.name}, which is {stack.status}")
+    return Stop(
+        "failed",
+        f"the stack of cluster {settings.name} is {stack.status}: it is not deleted",
+        f"the data are safe in {snapshot.id}; mend the stack, then finalize again",
+    )
 
 
 def _asked_since(state: State, settings: FinalizeSettings, snapshot: Snapshot) -> str:

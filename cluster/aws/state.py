@@ -133,6 +133,16 @@ class Stack:
         """Whether its configuration says that raypipe may end it."""
         return self.tags.get(MANAGED) == "true"
 
+    @property
+    def stands(self) -> bool:
+        """Whether nobody has begun to delete it: then its machines and volumes are there, whatever else it does."""
+        return self.status not in (GONE, DELETING, FAILED)
+
+    @property
+    def fine(self) -> bool:
+        """Whether it is that of a cluster that can be used."""
+        return self.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+
 
 @dataclass(frozen=True)
 class Fleet:

@@ -230,6 +230,17 @@ MORE = {
         replace(LEFT, snapshots=(OLD[-1], replace(LEFT.snapshots[1], completed=8000.0))), WANTED, DeleteCluster(ARN),
     ),
     "so does one that it was told of by itself": (replace(LEFT, told=frozenset({"finalized"})), WANTED, DeleteCluster(ARN)),
+    "a cluster that is changing is waited for": (
+        replace(SAVED, stack=stack("UPDATE_IN_PROGRESS")), WANTED, Wait("the stack of cluster pipe, which is UPDATE_IN_PROGRESS"),
+    ),
+    "and while it is cleaned up": (
+        replace(SAVED, stack=stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")), WANTED,
+        Wait("the stack of cluster pipe, which is UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"),
+    ),
+    "unless it is to be kept": (
+        replace(SAVED, stack=stack("UPDATE_IN_PROGRESS")), replace(WANTED, delete_cluster=False),
+        Done("snap-1 holds the data; the cluster is kept"),
+    ),
     "and one whose deletion failed": (replace(LEFT, stack=stack("DELETE_FAILED")), WANTED, DeleteCluster(ARN)),
     "one that is to be kept is": (
         LEFT, replace(WANTED, delete_cluster=False), Done("snap-1 holds the data; the cluster is kept"),
@@ -330,6 +341,12 @@ STOPS = {
     "a deletion that failed in a sweep": (replace(ROTATED, asked=1.0, stack=stack("DELETE_FAILED")), "failed", "gives no reason"),
     "a cluster that ran since the snapshot": (replace(ROTATED, fleet=Fleet("RUNNING", 1.0)), "unproven", "started again after snap-1"),
     "a cluster that was left standing": (LEFT, "unproven", "still stands 2.2 h after snap-1 was completed"),
+    "a cluster that is broken": (replace(SAVED, stack=stack("UPDATE_FAILED")), "failed", "is UPDATE_FAILED: it is not deleted"),
+    "one that was rolled back": (replace(SAVED, stack=stack("ROLLBACK_COMPLETE")), "failed", "is ROLLBACK_COMPLETE"),
+    "a changing cluster with another volume": (
+        replace(TAKEN, volumes=(Volume("vol-2", "d", 10),), told=frozenset({"unproven"}), stack=stack("UPDATE_IN_PROGRESS")),
+        "unproven", "no volume of the cluster",
+    ),
     "also where nobody waits": (replace(LEFT, asked=1.0), "unproven", "what was written since is not in it"),
     "nobody to hand over to": (replace(START, hands_to=""), "refused", "a file here"),
     "a deletion that failed": (replace(ROTATED, deleted=True, stack=stack("DELETE_FAILED", reason="[Head]")), "failed", r"failed: \[Head\]"),
@@ -442,7 +459,17 @@ states = st.builds(
     st.lists(snapshots, unique_by=lambda one: one.id),
     st.sets(ids),
     ids,
-    st.sampled_from([None, "CREATE_COMPLETE", "DELETE_IN_PROGRESS", "DELETE_FAILED", "DELETE_COMPLETE"]),
+    st.sampled_from(
+        [
+            None,
+            "CREATE_COMPLETE",
+            "UPDATE_IN_PROGRESS",
+            "UPDATE_FAILED",
+            "DELETE_IN_PROGRESS",
+            "DELETE_FAILED",
+            "DELETE_COMPLETE",
+        ]
+    ),
     st.sampled_from([None, STOPPED, Fleet("RUNNING", 0.0), Fleet("STOPPING", 0.0)]),
     st.frozensets(st.sampled_from(["ended", "finalized", "unproven"])),
     st.sampled_from([None, Intent("run-1", "me/0", 1999.0), Intent("run-1", "x/0", 1999.0), Intent("r", "me/0", 0.0)]),

@@ -60,6 +60,13 @@ class Settle:
 
 
 @dataclass(frozen=True)
+class Want:
+    """Write on the run's snapshot what is wanted by now, for whoever goes on from it."""
+
+    snapshot: str
+
+
+@dataclass(frozen=True)
 class Intend:
     """Write on the volume that a snapshot of the run is about to be made."""
 
@@ -126,7 +133,17 @@ class Stop:
 
 Look = Verify | LookAtFleet
 Effect = (
-    Tell | StopFleet | HandOver | Wake | Settle | Intend | CreateSnapshot | Repoint | DeleteSnapshot | DeleteCluster
+    Tell
+    | StopFleet
+    | HandOver
+    | Wake
+    | Settle
+    | Want
+    | Intend
+    | CreateSnapshot
+    | Repoint
+    | DeleteSnapshot
+    | DeleteCluster
 )
 End = Wait | Done | Stop
 Action = Look | Effect | End

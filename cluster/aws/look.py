@@ -7,7 +7,18 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cluster.aws.calls import Aws, calling, code_of
-from cluster.aws.settings import CREATED, INTENT, OUTCOME, REQUEST, RUN, SET, TOLD, WANTED_CONFIG, FinalizeSettings
+from cluster.aws.settings import (
+    CREATED,
+    INTENT,
+    OUTCOME,
+    REQUEST,
+    RUN,
+    SET,
+    TOLD,
+    WANTED_CONFIG,
+    FinalizeSettings,
+    wanted_of,
+)
 from cluster.aws.state import FAILED, GONE, Intent, Request, Snapshot, Stack, Volume
 from cluster.errors import AwsRefused
 
@@ -180,7 +191,7 @@ def _request(tags: Mapping[str, str]) -> Request | None:
         asked = datetime.fromisoformat(tags[CREATED]).timestamp()
     except (KeyError, ValueError):
         asked = 0.0
-    return Request(tags.get(RUN, ""), tags.get(OUTCOME) == "good", asked)
+    return Request(tags.get(RUN, ""), tags.get(OUTCOME) == "good", asked, wanted_of(tags))
 
 
 def _tags(found: dict[str, Any]) -> dict[str, str]:

@@ -29,6 +29,11 @@ _VALUE = 255
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+def wanted_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return of tags those that say what is wanted; see `FinalizeSettings.wanted`."""
+    return {key: value for key, value in tags.items() if key.startswith(_WANTED)}
+
+
 @dataclass(frozen=True)
 class FinalizeSettings:
     """What to end, and how. Durations are in seconds."""
@@ -102,12 +107,16 @@ class FinalizeSettings:
         """The set of snapshots."""
         return self.snapshots or self.name
 
-    def as_tags(self) -> dict[str, str]:
-        """Return what a finalizer elsewhere needs to go on from the snapshot alone; see `from_tags`."""
+    @property
+    def wanted(self) -> dict[str, str]:
+        """What people may change their minds about, as tags."""
         delete = "yes" if self.delete_cluster else "no"
         values = (self.config, self.mount, str(self.keep), self.on_failure, delete)
-        wanted = {_WANTED + word: value for word, value in zip(_WANTED_WORDS, values, strict=True)}
-        return {RUN: self.run, SET: self.set_name} | wanted
+        return {_WANTED + word: value for word, value in zip(_WANTED_WORDS, values, strict=True)}
+
+    def as_tags(self) -> dict[str, str]:
+        """Return what a finalizer elsewhere needs to go on from the snapshot alone; see `from_tags`."""
+        return {RUN: self.run, SET: self.set_name} | self.wanted
 
     def as_request(self, stack: str, good: bool, text: str, asked: str) -> dict[str, str]:
         """Return what asks a finalizer elsewhere for the end of the run, from its beginning; see `from_tags`.

@@ -94,6 +94,8 @@ class Request:
     good: bool
     asked: float
     """Seconds since 1970."""
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    """See `FinalizeSettings.wanted`."""
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,13 @@ def up_to_snapshot(state: State, settings: FinalizeSettings) -> Action:
         return Tell("ended", f"run {settings.run} {'done' if good else 'FAILED'}", text, volume.id)
     if not good and settings.on_failure == "nothing":
         return settled(state, settings, Done("the run failed: the cluster is left as it is"))
+    request = volume.request
+    is_ours = request is not None and request.run == settings.run
+    is_asked = is_ours and request is not None and (request.good, request.wanted) == (good, settings.wanted)
+    if not is_asked and (state.hands_to is not None or (is_ours and state.asked is None)):
+        return HandOver(volume.id, stack.id, good, text)
     if state.hands_to is not None:
-        is_asked = volume.request is not None and (volume.request.run, volume.request.good) == (settings.run, good)
-        return woken(state) if is_asked else HandOver(volume.id, stack.id, good, text)
+        return woken(state)
     if state.fleet is None:
         return LookAtFleet()
     if state.asked is not None and state.fleet.started_after(state.asked):

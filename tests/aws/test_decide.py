@@ -24,6 +24,7 @@ from cluster.aws.actions import (
     Verify,
     Wait,
     Wake,
+    Want,
 )
 from cluster.aws.decide import next_action
 from cluster.aws.foresee import NEW, foresee
@@ -39,7 +40,13 @@ STOPPED = Fleet("STOPPED", 0.0)
 
 def shot(id: str, run: str, order: str, status: str = "completed", outcome: str = "good", **tags: str) -> Snapshot:
     ours = {RUN: run, SET: "pipe", STACK: ARN if run == "run-1" else "arn:old", CREATED: order, OUTCOME: outcome}
-    return Snapshot(id, status, "vol-1", 10, 1000.0, ours | tags)
+    return Snapshot(id, status, "vol-1", 10, 1000.0, WANTED.wanted | ours | tags)
+
+
+def carrying(state: State, settings: FinalizeSettings) -> State:
+    """Let the run's snapshots say what is wanted."""
+    marked = (replace(one, tags=one.tags | settings.wanted) if one.run == "run-1" else one for one in state.snapshots)
+    return replace(state, snapshots=tuple(marked))
 
 
 OLD = (shot("snap-a", "a", "1"), shot("snap-b", "b", "2"), shot("snap-c", "c", "3"))
@@ -170,7 +177,7 @@ MORE = {
     "one that said otherwise too": (
         replace(HANDS, volumes=volume(request=Request("run-1", False, 1.0))), IN_S3, HandOver("vol-1", ARN, True, "fine"),
     ),
-    "then the function is woken": (replace(HANDS, volumes=volume(request=Request("run-1", True, 1.0))), IN_S3, Wake("f")),
+    "then the function is woken": (replace(HANDS, volumes=volume(request=Request("run-1", True, 1.0, IN_S3.wanted))), IN_S3, Wake("f")),
     "with a snapshot at once": (replace(TAKEN, hands_to="f"), IN_S3, Wake("f")),
     "and that is all": (replace(TAKEN, hands_to="f", woken=True), IN_S3, Done("handed over to f")),
     "what is left as it is, is not handed over": (
@@ -187,7 +194,7 @@ MORE = {
         replace(ASKED, fleet=Fleet("RUNNING", 600.0), told=frozenset({"unproven"})), WANTED, Settle("vol-1"),
     ),
     "unless somebody asks for it now": (
-        replace(ASKED, asked=None, fleet=Fleet("RUNNING", 600.0)), WANTED, StopFleet("RUNNING"),
+        replace(ASKED, asked=None, fleet=Fleet("RUNNING", 600.0), volumes=volume(told=frozenset({"ended"}))), WANTED, StopFleet("RUNNING"),
     ),
     "an intent whose snapshot failed is over": (
         replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 999.9))),
@@ -250,6 +257,36 @@ MORE = {
 
 @pytest.mark.parametrize(("state", "settings", "action"), MORE.values(), ids=MORE)
 def test_next_of_what_is_handed_over(state: State, settings: FinalizeSettings, action: object) -> None:
+    assert next_action(carrying(state, settings), settings) == action
+
+
+KEPT = replace(IN_S3, delete_cluster=False)
+CHANGED = {
+    "it is written on the snapshot": (TAKEN, replace(WANTED, delete_cluster=False), Want("snap-1")),
+    "also while it is pending": (
+        replace(START, snapshots=(shot("snap-1", "run-1", "4", "pending"),)), replace(WANTED, keep=5), Want("snap-1"),
+    ),
+    "and before the function is woken": (replace(TAKEN, hands_to="f"), IN_S3, Want("snap-1")),
+    "the function itself goes by what is written": (
+        replace(SAVED, asked=1000.0), replace(WANTED, on_failure="nothing"), DeleteCluster(ARN),
+    ),
+    "it is asked for anew": (
+        replace(HANDS, volumes=volume(request=Request("run-1", True, 1.0, IN_S3.wanted))), KEPT,
+        HandOver("vol-1", ARN, True, "fine"),
+    ),
+    "also by whoever goes on by hand": (
+        replace(HANDS, hands_to=None, volumes=volume(request=Request("run-1", True, 1.0, IN_S3.wanted))), KEPT,
+        HandOver("vol-1", ARN, True, "fine"),
+    ),
+    "and then it is gone on with": (
+        replace(HANDS, hands_to=None, volumes=volume(request=Request("run-1", True, 1.0, KEPT.wanted))), KEPT,
+        LookAtFleet(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "settings", "action"), CHANGED.values(), ids=CHANGED)
+def test_next_of_a_changed_mind(state: State, settings: FinalizeSettings, action: object) -> None:
     assert next_action(state, settings) == action
 
 
@@ -493,6 +530,7 @@ wanted = st.builds(
 @given(state=states, settings=wanted)
 @given_settings(max_examples=400)
 def test_nothing_goes_before_the_data_are_safe_in_whatever_state(state: State, settings: FinalizeSettings) -> None:
+    state = carrying(state, settings)
     action = next_action(state, settings)
     by_id = {one.id: one for one in state.snapshots}
     whole = [one for one in state.snapshots if one.run == "run-1" and one.status == "completed"]

@@ -144,6 +144,26 @@ def test_handed_over_again_it_only_wakes(cluster: Cluster, armed: Tools, remote:
     assert request_on(cluster) == {}
 
 
+@pytest.mark.parametrize("has_snapshot", [False, True])
+def test_whoever_changes_their_mind_and_leaves_is_listened_to(
+    cluster: Cluster, armed: Tools, remote: Tools, has_snapshot: bool
+) -> None:
+    hand_over(cluster, armed)
+    cluster.emulator.begin(snapshot_looks=None)
+    while has_snapshot and not cluster.of_run():
+        sweep(remote)
+
+    by_hand = Finalizer(in_bucket(cluster, delete_cluster=False), GOOD, cluster.tools)
+    with by_hand.holding():
+        assert isinstance(by_hand.advance(), Wait)  # and Ctrl-C
+    cluster.emulator.begin()
+    assert sweeps(remote, cluster) == Done(f"{cluster.of_run()[0]} holds the data; the cluster is kept")
+    assert cluster.status() == "CREATE_COMPLETE"
+
+    hand_over(cluster, armed)  # it may go after all
+    assert sweeps(remote, cluster) == Done(f"{cluster.of_run()[0]} holds the data; the cluster is gone")
+
+
 def test_a_request_that_is_not_listed_yet_is_looked_for_again(cluster: Cluster, remote: Tools) -> None:
     assert sweep(remote, cluster.name, run="run-1", seconds=1.0, every=0.02) == []
     assert [entry["action"] for entry in cluster.emulator.log()].count("DescribeVolumes") > 1

@@ -19,6 +19,7 @@ from cluster.aws.actions import (
     Effect,
     End,
     LookAtFleet,
+    Settle,
     Stop,
     Tell,
     Verify,
@@ -183,6 +184,8 @@ class Finalizer:
                 self._tries += 1  # it may have been made: the mark on the volume is now as if of somebody else
             raise
         except AwsRefused as error:
+            if isinstance(action, Wake):
+                self._take_back(state, config)
             if not isinstance(action, Tell):
                 raise
             log.warning("could not write down that people were told: %s", error.message)
@@ -192,6 +195,13 @@ class Finalizer:
         self._deleted |= isinstance(action, DeleteCluster)
         if isinstance(action, DeleteSnapshot):
             self._let_go |= {action.snapshot}
+
+    def _take_back(self, state: State, config: Content) -> None:
+        """Take off what was asked of a function that cannot be woken: people are told that the run was not ended."""
+        for volume in state.volumes:
+            if volume.request is not None and volume.request.run == self.settings.run:
+                with contextlib.suppress(ClusterError):  # it grows too old to do harm
+                    act(Settle(volume.id), self.tools, self.settings, state, config)
 
     def _lease(self) -> Lease:
         return Lease(self.tools.aws.dynamodb, self.settings.name, self.holder, self.settings.lease_seconds)

@@ -18,6 +18,9 @@ from cluster.aws.hand_over import woken
 from cluster.aws.settings import FinalizeSettings
 from cluster.aws.state import Fleet, State, Volume
 
+_OLD = 1800.0
+"""Seconds for which it holds that nothing runs on the compute nodes, as whoever asked for the end had looked."""
+
 
 def up_to_snapshot(state: State, settings: FinalizeSettings) -> Action:
     """Return what is next of a run without a snapshot, or with failed ones."""
@@ -45,6 +48,16 @@ def up_to_snapshot(state: State, settings: FinalizeSettings) -> Action:
         return LookAtFleet()
     if state.asked is not None and state.fleet.started_after(state.asked):
         return _started_again(state, settings, volume, good)
+    if state.asked is not None and not state.fleet.stopping and state.now > state.asked + _OLD:
+        return unproven(
+            state,
+            settings,
+            told,
+            volume.id,
+            f"the end of run {settings.run} was asked for {(state.now - state.asked) / 60:.0f} min ago, and the compute "
+            f"nodes of {settings.name} are {state.fleet.status}: there may be jobs on them by now",
+            "they are left alone; when there are none, finalize again",
+        )
     if (waits := _stop_fleet(state.fleet, state, settings)) is not None:
         return waits
     if not good and settings.on_failure == "stop-fleet":

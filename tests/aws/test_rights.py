@@ -10,6 +10,7 @@ from cluster.aws.actions import Done
 from cluster.aws.arm import arm, disarm, find_head, find_place, function_name
 from cluster.aws.calls import connect
 from cluster.aws.finalize import Finalizer
+from cluster.aws.look import volumes_with_requests
 from cluster.aws.parts import Account
 from cluster.aws.settings import PINNED
 from cluster.aws.state import Outcome
@@ -103,8 +104,12 @@ def test_who_hands_over_and_the_function(
     address = in_bucket(cluster)
     pinned = cluster.snapshot("old-11", age=11, **{PINNED: "the paper's"})
     cluster.emulator.begin(snapshot_looks=None, fleet_looks=0, stack_looks=0, stack_ends="DELETE_FAILED")
-    become(arms.policy("handover"))
+    become(arms.policy("handover"), without="lambda:InvokeFunction")
     tools = type(cluster.tools)(connect(cluster.aws.region), None, channels, function=function_name(cluster.name))
+    with pytest.raises(AwsRefused, match="Invoke"):
+        Finalizer(cluster.settings(config=address), GOOD, tools, stays=False).finalize()
+    assert volumes_with_requests(cluster.aws) == ()  # else it would be taken up when nobody thinks of it any more
+    become(arms.policy("handover"))
     done = Finalizer(cluster.settings(config=address), GOOD, tools, stays=False).finalize()
     assert done == Done(f"handed over to {function_name(cluster.name)}")
     cluster.emulator.fake("idle")

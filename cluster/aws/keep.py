@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from cluster.aws.settings import SET, FinalizeSettings
+from cluster.aws.settings import SET, WANTED_CONFIG, WANTED_MOUNT, FinalizeSettings
 from cluster.aws.state import Snapshot
 
 
@@ -17,7 +17,8 @@ def surplus(
     """Give the snapshots of the set that are older than its newest `keep` good ones, the oldest first, and why.
 
     Only completed ones of good runs count as kept: neither a pending one nor a failed run's takes the place of data
-    that are known to be whole. Never given: what is not of the set, pinned, or in `needed` (ids).
+    that are known to be whole. Never given: what is not of the set, pinned, or in `needed` (ids); nor what another
+    configuration or mount is made of, since clusters may share a set.
     """
     kept = good_of_set(snapshots, settings)[-settings.keep :]
     if len(kept) < settings.keep:
@@ -28,5 +29,6 @@ def surplus(
 
 
 def _of_set(snapshots: Sequence[Snapshot], settings: FinalizeSettings) -> list[Snapshot]:
-    ours = (one for one in snapshots if one.tags.get(SET) == settings.set_name and one.run)
-    return sorted(ours, key=lambda one: one.order)
+    here = {SET: settings.set_name, WANTED_CONFIG: settings.config, WANTED_MOUNT: settings.mount}
+    ours = (one for one in snapshots if one.run and SET in one.tags)
+    return sorted((one for one in ours if {**here, **one.tags}.items() >= here.items()), key=lambda one: one.order)

@@ -21,7 +21,7 @@ INTENT, REQUEST = "raypipe:intent", "raypipe:request"
 MANAGED = "raypipe:managed"
 _WANTED = "raypipe:wanted-"
 _WANTED_WORDS = ("config", "mount", "keep", "on-failure", "delete")
-WANTED_CONFIG = f"{_WANTED}config"
+WANTED_CONFIG, WANTED_MOUNT = f"{_WANTED}config", f"{_WANTED}mount"
 REQUEST_TAGS = (RUN, SET, STACK, OUTCOME, CREATED, REQUEST, SWEPT, *(_WANTED + word for word in _WANTED_WORDS))
 """All that a request is written with; see `FinalizeSettings.as_request`."""
 _VALUE = 255

@@ -29,7 +29,20 @@ from cluster.aws.actions import (
 from cluster.aws.decide import next_action
 from cluster.aws.foresee import NEW, foresee
 from cluster.aws.keep import surplus
-from cluster.aws.settings import CREATED, INTENT, MANAGED, OUTCOME, PINNED, RUN, SET, STACK, TOLD, FinalizeSettings
+from cluster.aws.settings import (
+    CREATED,
+    INTENT,
+    MANAGED,
+    OUTCOME,
+    PINNED,
+    RUN,
+    SET,
+    STACK,
+    TOLD,
+    WANTED_CONFIG,
+    WANTED_MOUNT,
+    FinalizeSettings,
+)
 from cluster.aws.state import Fleet, Intent, Named, Outcome, Request, Snapshot, Stack, State, Volume
 
 ARN = "arn:aws:cloudformation:r:1:stack/pipe/1"
@@ -146,6 +159,7 @@ NEXT = {
     "or forgotten": (replace(ROTATED, stack=None, volumes=()), Done("snap-1 holds the data; the cluster is gone")),
 }  # fmt: skip
 
+OTHERS = shot("snap-o", "o", "1", **{WANTED_CONFIG: "other.yaml"})
 COPY = "CloudFormation's own of vol-0, an earlier run's"
 ASKED = replace(
     START, asked=500.0, complaints=(), volumes=volume(told=frozenset({"ended"}), request=Request("run-1", True, 500.0))
@@ -210,6 +224,13 @@ MORE = {
     ),
     "unless somebody asks for it now": (
         replace(ASKED, asked=None, fleet=Fleet("RUNNING", 600.0), volumes=volume(told=frozenset({"ended"}))), WANTED, StopFleet("RUNNING"),
+    ),
+    "the only snapshot of another cluster stays": (
+        replace(ROTATED, snapshots=(OTHERS, MINE), fleet=STOPPED), replace(WANTED, keep=1), DeleteCluster(ARN),
+    ),
+    "so does that of another mount": (
+        replace(ROTATED, snapshots=(shot("snap-o", "o", "1", **{WANTED_MOUNT: "/scratch"}), MINE), fleet=STOPPED),
+        replace(WANTED, keep=1), DeleteCluster(ARN),
     ),
     "an intent whose snapshot failed is over": (
         replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 999.9))),
@@ -480,6 +501,7 @@ def test_what_is_pinned_needed_or_not_ours_stays() -> None:
     assert kept(shot("pin", "x", "0", **{PINNED: ""}), *OLD) == ["pin", "snap-b", "snap-c"]
     assert kept(*OLD, needed=("snap-a",)) == ["snap-a", "snap-b", "snap-c"]
     assert kept(shot("other", "x", "0", **{SET: "elsewhere"}), *OLD) == ["other", "snap-b", "snap-c"]
+    assert kept(OLD[0], OLD[1], replace(OTHERS, tags=OTHERS.tags | {CREATED: "9"})) == ["snap-a", "snap-b", "snap-o"]
     assert kept(shot("norun", "", "0"), *OLD) == ["norun", "snap-b", "snap-c"]
 
 

@@ -67,9 +67,9 @@ def act(action: Effect, tools: Tools, settings: FinalizeSettings, state: State, 
             _tell(action, tools, settings, state)
         case StopFleet(status):
             tools.fleet_of(settings.name).stop(status)
-        case HandOver(volume, stack, good, text):
+        case HandOver(volume, stack, good, text, spoiled):
             _sync(settings)
-            tag(aws, volume, settings.as_request(stack, good, text, datetime.now(UTC).isoformat()))
+            tag(aws, volume, settings.as_request(stack, good, text, datetime.now(UTC).isoformat(), spoiled))
         case Wake(function):
             event = json.dumps({"run": settings.run}).encode()
             with calling(f"lambda:Invoke {function}"):

@@ -43,6 +43,8 @@ class HandOver:
     stack: str
     good: bool
     text: str
+    spoiled: str = ""
+    """Another run that failed; see `state.Request`."""
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,8 @@ def _imagined(state: State, action: Verify | LookAtFleet | Effect, settings: Fin
             return replace(state, told=state.told | {event})
         case StopFleet():
             return replace(state, fleet=Fleet("STOP_REQUESTED", state.now))
-        case HandOver(volume, _, good):
-            request = Request(settings.run, good, state.now, settings.wanted)
+        case HandOver(volume, _, good, _, spoiled):
+            request = Request(settings.run, good, state.now, settings.wanted, spoiled)
             return _with_request(state, volume, request)
         case Wake():
             return replace(state, woken=True)

@@ -136,10 +136,13 @@ def _delete_cluster(state: State, settings: FinalizeSettings, snapshot: Snapshot
 
 
 def _is_in(request: Request | None, snapshot: Snapshot) -> bool:
-    """Whether a snapshot has the data that a request is about: its own run's, or an older one's."""
-    if request is None:
-        return False
-    return request.run == snapshot.run or request.asked <= snapshot.started + _SKEW
+    """Whether a snapshot has the data that a request is about: its own run's, or an older one's.
+
+    Of an older run that failed it must not pass for good: the cluster would go with it.
+    """
+    if request is None or request.run == snapshot.run:
+        return request is not None
+    return request.asked <= snapshot.started + _SKEW and (request.good or not snapshot.good)
 
 
 def _not_fine(stack: Stack, settings: FinalizeSettings, snapshot: Snapshot) -> Action:

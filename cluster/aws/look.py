@@ -14,6 +14,7 @@ from cluster.aws.settings import (
     REQUEST,
     RUN,
     SET,
+    SPOILED,
     TOLD,
     WANTED_CONFIG,
     FinalizeSettings,
@@ -191,7 +192,7 @@ def _request(tags: Mapping[str, str]) -> Request | None:
         asked = datetime.fromisoformat(tags[CREATED]).timestamp()
     except (KeyError, ValueError):
         asked = 0.0
-    return Request(tags.get(RUN, ""), tags.get(OUTCOME) == "good", asked, wanted_of(tags))
+    return Request(tags.get(RUN, ""), tags.get(OUTCOME) == "good", asked, wanted_of(tags), tags.get(SPOILED, ""))
 
 
 def _tags(found: dict[str, Any]) -> dict[str, str]:

@@ -96,6 +96,13 @@ class Request:
     """Seconds since 1970."""
     wanted: Mapping[str, str] = field(default_factory=dict)
     """See `FinalizeSettings.wanted`."""
+    spoiled: str = ""
+    """Another run on the volume that failed, where its end was asked for and this request was written over that."""
+
+    @property
+    def failed(self) -> str:
+        """The run that failed, of the one that it is for and another; nothing if none did."""
+        return self.spoiled or ("" if self.good else self.run)
 
 
 @dataclass(frozen=True)

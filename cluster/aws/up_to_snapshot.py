@@ -35,13 +35,16 @@ def up_to_snapshot(state: State, settings: FinalizeSettings) -> Action:
     told = state.told | volume.told
     if "ended" not in told:
         return Tell("ended", f"run {settings.run} {'done' if good else 'FAILED'}", text, volume.id)
-    if not good and settings.on_failure == "nothing":
-        return settled(state, settings, Done("the run failed: the cluster is left as it is"))
     request = volume.request
     is_ours = request is not None and request.run == settings.run
+    spoiled = "" if request is None else request.spoiled if is_ours else request.failed
+    if spoiled:  # runs that end together have one snapshot, and the worse of their ends
+        good, text = False, f"{text}\nRun {spoiled}, whose end was asked for as well, FAILED"
+    if not good and settings.on_failure == "nothing":
+        return settled(state, settings, Done("the run failed: the cluster is left as it is"))
     is_asked = is_ours and request is not None and (request.good, request.wanted) == (good, settings.wanted)
     if not is_asked and (state.hands_to is not None or (is_ours and state.asked is None)):
-        return HandOver(volume.id, stack.id, good, text)
+        return HandOver(volume.id, stack.id, good, text, spoiled)
     if state.hands_to is not None:
         return woken(state)
     if state.fleet is None:

@@ -160,6 +160,7 @@ NEXT = {
 }  # fmt: skip
 
 OTHERS = shot("snap-o", "o", "1", **{WANTED_CONFIG: "other.yaml"})
+SPOILT = "Run run-0, whose end was asked for as well, FAILED"
 COPY = "CloudFormation's own of vol-0, an earlier run's"
 ASKED = replace(
     START, asked=500.0, complaints=(), volumes=volume(told=frozenset({"ended"}), request=Request("run-1", True, 500.0))
@@ -190,6 +191,25 @@ MORE = {
     ),
     "one that said otherwise too": (
         replace(HANDS, volumes=volume(request=Request("run-1", False, 1.0))), IN_S3, HandOver("vol-1", ARN, True, "fine"),
+    ),
+    "a failed run's is not written over by a good one's": (
+        replace(HANDS, volumes=volume(request=Request("run-0", False, 1.0))), IN_S3,
+        HandOver("vol-1", ARN, False, f"fine\n{SPOILT}", "run-0"),
+    ),
+    "not even in two steps": (
+        replace(HANDS, volumes=volume(request=Request("run-2", True, 1.0, spoiled="run-0"))), IN_S3,
+        HandOver("vol-1", ARN, False, f"fine\n{SPOILT}", "run-0"),
+    ),
+    "and that is written once": (
+        replace(HANDS, volumes=volume(request=Request("run-1", False, 1.0, IN_S3.wanted, "run-0"))), IN_S3, Wake("f"),
+    ),
+    "by hand it makes the snapshot a failed run's": (
+        replace(AT_SNAPSHOT, volumes=volume(intent=Intent("run-1", "me/0", 999.0), request=Request("run-0", False, 1.0))),
+        WANTED, CreateSnapshot("vol-1", ARN, good=False),
+    ),
+    "a good run's snapshot does not settle a failed one's": (
+        replace(SAVED, volumes=volume(request=Request("run-0", False, 1.0))), WANTED,
+        Done("snap-1 holds the data; the cluster is kept for run run-0, whose end was asked for since"),
     ),
     "then the function is woken": (replace(HANDS, volumes=volume(request=Request("run-1", True, 1.0, IN_S3.wanted))), IN_S3, Wake("f")),
     "with a snapshot at once": (replace(TAKEN, hands_to="f"), IN_S3, Wake("f")),

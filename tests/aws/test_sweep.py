@@ -144,6 +144,16 @@ def test_handed_over_again_it_only_wakes(cluster: Cluster, armed: Tools, remote:
     assert request_on(cluster) == {}
 
 
+def test_of_runs_that_end_together_the_worse_end_counts(cluster: Cluster, armed: Tools, remote: Tools) -> None:
+    hand_over(cluster, armed, FAILED, run="run-0")
+    hand_over(cluster, armed)
+    hand_over(cluster, armed)
+    assert request_on(cluster)[RUN] == "run-1"
+    done = sweeps(remote, cluster)
+    assert done == Done(f"{cluster.of_run()[0]} holds the data; the cluster is kept")
+    assert (cluster.status(), request_on(cluster)) == ("CREATE_COMPLETE", {})
+
+
 @pytest.mark.parametrize("has_snapshot", [False, True])
 def test_whoever_changes_their_mind_and_leaves_is_listened_to(
     cluster: Cluster, armed: Tools, remote: Tools, has_snapshot: bool

@@ -18,7 +18,7 @@ from cluster.aws.actions import Done, Stop, Wait
 from cluster.aws.finalize import Finalizer
 from cluster.aws.settings import INTENT, PINNED, REQUEST, REQUEST_TAGS, RUN, FinalizeSettings
 from cluster.aws.state import Outcome
-from cluster.aws.sweep import sweep
+from cluster.aws.sweep import stuck_mark, sweep
 from cluster.errors import AwsRefused, ConfigRefused, FinalizeRefused, FinalizeUnproven
 from tests.aws.world import Cluster, make_snapshot
 
@@ -348,6 +348,37 @@ def test_people_are_told_once_of_what_stops_a_run_and_it_is_asked_for_again_by_h
     assert asked["RoleARN"] == role
     assert sweeps(telling, cluster).text.endswith("the cluster is gone")
     assert sweep(telling) == []
+
+
+def test_of_a_second_cause_people_are_told_as_well(
+    cluster: Cluster, armed: Tools, remote: Tools, tmp_path: Path
+) -> None:
+    hand_over(cluster, armed)
+    told = tmp_path / "told"
+    telling = replace(remote, channels=(f"tee -a {told}",))
+    for times, action in enumerate(("UpdateItem", "GetItem"), start=1):
+        cluster.emulator.begin(faults=[{"action": action, "kind": "deny"}])
+        assert [type(dict(sweep(telling))["run-1"]) for _ in range(2)] == [AwsRefused, Stop]
+        assert told.read_text().count("the end of run run-1 is stuck") == times
+
+    cluster.emulator.begin(snapshot_looks=None, fleet_looks=0)
+    while not cluster.of_run():
+        sweep(telling)
+    for times in (3, 4):  # it goes on in between
+        cluster.aws.s3.delete_object(Bucket="lab", Key="c.yaml")
+        assert [type(dict(sweep(telling))["run-1"]) for _ in range(2)] == [ConfigRefused, Stop]
+        assert told.read_text().count("the end of run run-1 is stuck") == times
+        cluster.aws.s3.put_object(Bucket="lab", Key="c.yaml", Body=cluster.text)
+        assert isinstance(dict(sweep(telling))["run-1"], Wait)
+
+
+def test_the_same_cause_is_known_again() -> None:
+    marks = {
+        stuck_mark(AwsRefused(f"CreateSnapshot of vol-0{n}a: denied after {n} h: x9{n}-Zq", hint="")) for n in range(3)
+    }
+    other = stuck_mark(AwsRefused("DeleteStack: denied", hint=""))
+    assert len(marks) == 1 and other not in marks
+    assert stuck_mark(FinalizeUnproven("DeleteStack: denied", hint="")) != other
 
 
 def test_a_fleet_that_does_not_stop_is_told_of_once(

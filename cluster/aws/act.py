@@ -22,6 +22,7 @@ from cluster.aws.actions import (
     StopFleet,
     Tell,
     Wake,
+    Want,
 )
 from cluster.aws.calls import DENIED, Aws, calling, code_of
 from cluster.aws.config_store import Content, replace_config
@@ -29,7 +30,7 @@ from cluster.aws.fleet import FleetTool
 from cluster.aws.fleet_table import FleetTable
 from cluster.aws.notify import tell
 from cluster.aws.repoint import repoint
-from cluster.aws.settings import CREATED, INTENT, OUTCOME, REQUEST_TAGS, STACK, TOLD, FinalizeSettings
+from cluster.aws.settings import CREATED, INTENT, OUTCOME, REQUEST_TAGS, STACK, SWEPT, TOLD, FinalizeSettings
 from cluster.aws.state import State
 from cluster.errors import AwsRefused
 
@@ -66,15 +67,17 @@ def act(action: Effect, tools: Tools, settings: FinalizeSettings, state: State, 
             _tell(action, tools, settings, state)
         case StopFleet(status):
             tools.fleet_of(settings.name).stop(status)
-        case HandOver(volume, stack, good, text):
+        case HandOver(volume, stack, good, text, spoiled):
             _sync(settings)
-            tag(aws, volume, settings.as_request(stack, good, text, datetime.now(UTC).isoformat()))
+            tag(aws, volume, settings.as_request(stack, good, text, datetime.now(UTC).isoformat(), spoiled))
         case Wake(function):
             event = json.dumps({"run": settings.run}).encode()
             with calling(f"lambda:Invoke {function}"):
                 aws.functions.invoke(FunctionName=function, InvocationType="Event", Payload=event)
         case Settle(volume):
             _settle(aws, volume)
+        case Want(snapshot):
+            tag(aws, snapshot, settings.wanted | {SWEPT: ""})  # what sweeps said was of what was wanted before
         case Intend(volume):
             tag(aws, volume, {INTENT: f"{settings.run} {state.attempt} {state.now:.3f}"})
         case CreateSnapshot():

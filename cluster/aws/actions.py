@@ -43,6 +43,8 @@ class HandOver:
     stack: str
     good: bool
     text: str
+    spoiled: str = ""
+    """Another run that failed; see `state.Request`."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ class Settle:
     """Take a request off the volume: nothing is left of it to be done."""
 
     volume: str
+
+
+@dataclass(frozen=True)
+class Want:
+    """Write on the run's snapshot what is wanted by now, for whoever goes on from it."""
+
+    snapshot: str
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,17 @@ class Stop:
 
 Look = Verify | LookAtFleet
 Effect = (
-    Tell | StopFleet | HandOver | Wake | Settle | Intend | CreateSnapshot | Repoint | DeleteSnapshot | DeleteCluster
+    Tell
+    | StopFleet
+    | HandOver
+    | Wake
+    | Settle
+    | Want
+    | Intend
+    | CreateSnapshot
+    | Repoint
+    | DeleteSnapshot
+    | DeleteCluster
 )
 End = Wait | Done | Stop
 Action = Look | Effect | End

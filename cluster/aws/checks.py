@@ -2,10 +2,7 @@
 
 from cluster.aws.actions import Action, Done, Settle, Stop, Tell
 from cluster.aws.settings import MANAGED, FinalizeSettings
-from cluster.aws.state import DELETING, FAILED, GONE, Snapshot, Stack, State, Volume
-
-FINE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
-"""What the stack of a cluster that can be used is."""
+from cluster.aws.state import Snapshot, Stack, State, Volume
 
 
 def stack_to_end(state: State, settings: FinalizeSettings) -> Stack | Stop:
@@ -17,7 +14,7 @@ def stack_to_end(state: State, settings: FinalizeSettings) -> Stack | Stop:
             f"there is no cluster '{settings.cluster}', and no snapshot of run {settings.run}",
             "`pcluster list-clusters` lists them; give its name, or its stack's id",
         )
-    if stack.status in (GONE, DELETING, FAILED):
+    if not stack.stands:
         return Stop(
             "unproven",
             f"the stack of cluster {settings.name} is {stack.status}, and there is no snapshot of run {settings.run}",
@@ -35,7 +32,7 @@ def stack_to_end(state: State, settings: FinalizeSettings) -> Stack | Stop:
             f"cluster {settings.name} was not made by raypipe: its stack has no tag {MANAGED}=true",
             f"if it is meant, give its stack's id instead of its name: {stack.id}",
         )
-    if stack.status not in FINE:
+    if not stack.fine:
         return Stop(
             "refused",
             f"the stack of cluster {settings.name} is {stack.status}",
@@ -73,7 +70,7 @@ def wrong_with(state: State, snapshot: Snapshot) -> str:
     if state.stack is not None and state.stack.id != snapshot.stack:
         return f"{snapshot.id} is of another cluster ({snapshot.stack})"
     # A stack that is being deleted loses its volumes one by one.
-    stands = state.stack is not None and state.stack.status in FINE
+    stands = state.stack is not None and state.stack.stands
     here = {volume.id: volume for volume in state.volumes} if stands else {}
     if here and snapshot.volume not in here:
         return f"{snapshot.id} is of {snapshot.volume}, which is no volume of the cluster"

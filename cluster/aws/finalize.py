@@ -19,6 +19,7 @@ from cluster.aws.actions import (
     Effect,
     End,
     LookAtFleet,
+    Settle,
     Stop,
     Tell,
     Verify,
@@ -32,7 +33,7 @@ from cluster.aws.lease import Lease
 from cluster.aws.look import function_there, others_of, snapshots_of, stack_of, volumes_of
 from cluster.aws.repoint import named_in
 from cluster.aws.settings import FinalizeSettings
-from cluster.aws.state import GONE, Outcome, Snapshot, Stack, State
+from cluster.aws.state import Outcome, State
 from cluster.errors import (
     AwsRefused,
     AwsUnavailable,
@@ -154,18 +155,13 @@ class Finalizer:
             complaints=self._complaints,
             told=self.told,
             let_go=self._let_go,
-            others=self._others(stack, snapshots),
+            others=others_of(aws, {one.volume for one in snapshots if one.good}),
             asked=self.asked,
             hands_to=self._hands_to,
             woken=self._woken,
             deleted=self._deleted,
         )
         return state, config
-
-    def _others(self, stack: Stack | None, snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
-        """List what CloudFormation may have made when the stack went."""
-        mine = [one for one in snapshots if one.run == self.settings.run and one.good]
-        return others_of(self.tools.aws, mine[0].volume) if mine and stack is not None and stack.status == GONE else ()
 
     def _decide(self, state: State) -> Effect | End:
         while True:
@@ -193,6 +189,8 @@ class Finalizer:
                 self._tries += 1  # it may have been made: the mark on the volume is now as if of somebody else
             raise
         except AwsRefused as error:
+            if isinstance(action, Wake):
+                self._take_back(state, config)
             if not isinstance(action, Tell):
                 raise
             log.warning("could not write down that people were told: %s", error.message)
@@ -202,6 +200,13 @@ class Finalizer:
         self._deleted |= isinstance(action, DeleteCluster)
         if isinstance(action, DeleteSnapshot):
             self._let_go |= {action.snapshot}
+
+    def _take_back(self, state: State, config: Content) -> None:
+        """Take off what was asked of a function that cannot be woken: people are told that the run was not ended."""
+        for volume in state.volumes:
+            if volume.request is not None and volume.request.run == self.settings.run:
+                with contextlib.suppress(ClusterError):  # it grows too old to do harm
+                    act(Settle(volume.id), self.tools, self.settings, state, config)
 
     def _lease(self) -> Lease:
         return Lease(self.tools.aws.dynamodb, self.settings.name, self.holder, self.settings.lease_seconds)

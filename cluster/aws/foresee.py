@@ -20,6 +20,7 @@ from cluster.aws.actions import (
     Verify,
     Wait,
     Wake,
+    Want,
 )
 from cluster.aws.decide import next_action
 from cluster.aws.settings import CREATED, OUTCOME, STACK, FinalizeSettings
@@ -65,6 +66,8 @@ def in_words(action: Action, settings: FinalizeSettings) -> str:
             return f"hand over to {function}"
         case Settle(volume):
             return f"take the request off {volume}"
+        case Want(snapshot):
+            return f"write on {snapshot} how run {settings.run} is to end"
         case Intend(volume):
             return f"mark {volume}: a snapshot is about to be made"
         case CreateSnapshot(volume):
@@ -94,17 +97,23 @@ def _imagined(state: State, action: Verify | LookAtFleet | Effect, settings: Fin
             return replace(state, told=state.told | {event})
         case StopFleet():
             return replace(state, fleet=Fleet("STOP_REQUESTED", state.now))
-        case HandOver(volume, _, good):
-            request = Request(settings.run, good, state.now)
+        case HandOver(volume, _, good, _, spoiled):
+            request = Request(settings.run, good, state.now, settings.wanted, spoiled)
             return _with_request(state, volume, request)
         case Wake():
             return replace(state, woken=True)
         case Settle(volume):
             return _with_request(state, volume, None)
+        case Want(snapshot):
+            marked = (
+                replace(one, tags={**one.tags, **settings.wanted}) if one.id == snapshot else one
+                for one in state.snapshots
+            )
+            return replace(state, snapshots=tuple(marked))
         case Intend(volume):
             intent = Intent(settings.run, state.attempt, state.now)
-            marked = (replace(one, intent=intent) if one.id == volume else one for one in state.volumes)
-            return replace(state, volumes=tuple(marked))
+            meant = (replace(one, intent=intent) if one.id == volume else one for one in state.volumes)
+            return replace(state, volumes=tuple(meant))
         case CreateSnapshot():
             return replace(state, snapshots=(*state.snapshots, _new(state, action, settings)))
         case Repoint(snapshot):
@@ -144,4 +153,6 @@ def _waited(state: State, settings: FinalizeSettings) -> State:
         done = (replace(one, status="completed") if one.id == mine[0].id else one for one in state.snapshots)
         return replace(state, snapshots=tuple(done))
     assert state.stack is not None
+    if state.stack.stands:
+        return replace(state, stack=replace(state.stack, status="UPDATE_COMPLETE"))
     return replace(state, stack=replace(state.stack, status=GONE), volumes=())

@@ -1,17 +1,31 @@
 """Looks at what there is, one describe call each, and returns it as values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from cluster.aws.calls import Aws, calling, code_of
-from cluster.aws.settings import CREATED, INTENT, OUTCOME, REQUEST, RUN, SET, TOLD, WANTED_CONFIG, FinalizeSettings
+from cluster.aws.settings import (
+    CREATED,
+    INTENT,
+    OUTCOME,
+    REQUEST,
+    RUN,
+    SET,
+    SPOILED,
+    TOLD,
+    WANTED_CONFIG,
+    FinalizeSettings,
+    wanted_of,
+)
 from cluster.aws.state import FAILED, GONE, Intent, Request, Snapshot, Stack, Volume
 from cluster.errors import AwsRefused
 
 _PAGE = 1000
+_VALUES = 200
+"""So many a filter takes."""
 _OF_STACK = "aws:cloudformation:stack-id"
 
 
@@ -37,9 +51,12 @@ def snapshots_of_volume(aws: Aws, volume: str) -> tuple[Snapshot, ...]:
     return tuple(_all_snapshots(aws, [{"Name": "volume-id", "Values": [volume]}]))
 
 
-def others_of(aws: Aws, volume: str) -> tuple[Snapshot, ...]:
-    """List the snapshots of a volume in our account that no finalizer made."""
-    return tuple(one for one in snapshots_of_volume(aws, volume) if not _ours(one))
+def others_of(aws: Aws, volumes: Collection[str]) -> tuple[Snapshot, ...]:
+    """List the snapshots of volumes in our account that no finalizer made."""
+    if not volumes:
+        return ()
+    filters = [{"Name": "volume-id", "Values": sorted(volumes)[:_VALUES]}]
+    return tuple(one for one in _all_snapshots(aws, filters) if not _ours(one))
 
 
 def stack_of(aws: Aws, settings: FinalizeSettings, snapshots: Iterable[Snapshot]) -> Stack | None:
@@ -130,6 +147,7 @@ def _all_snapshots(aws: Aws, filters: list[dict[str, Any]]) -> Iterable[Snapshot
         )
         for page in pages:
             for found in page["Snapshots"]:
+                completed = found.get("CompletionTime")
                 yield Snapshot(
                     id=found["SnapshotId"],
                     status=found["State"],
@@ -139,6 +157,7 @@ def _all_snapshots(aws: Aws, filters: list[dict[str, Any]]) -> Iterable[Snapshot
                     tags=_tags(found),
                     message=found.get("StateMessage", ""),
                     progress=found.get("Progress", ""),
+                    completed=completed.timestamp() if completed else None,
                 )
 
 
@@ -173,7 +192,7 @@ def _request(tags: Mapping[str, str]) -> Request | None:
         asked = datetime.fromisoformat(tags[CREATED]).timestamp()
     except (KeyError, ValueError):
         asked = 0.0
-    return Request(tags.get(RUN, ""), tags.get(OUTCOME) == "good", asked)
+    return Request(tags.get(RUN, ""), tags.get(OUTCOME) == "good", asked, wanted_of(tags), tags.get(SPOILED, ""))
 
 
 def _tags(found: dict[str, Any]) -> dict[str, str]:

@@ -16,13 +16,13 @@ CREATED, TOLD, PINNED = "raypipe:created", "raypipe:told", "raypipe:pinned"
 SWEPT = "raypipe:swept"
 # On the volume, and never on a snapshot that we make: CloudFormation copies a volume's tags to its own snapshot of it
 # (documentation of AWS::EC2::Volume), and that one must not be taken for ours.
-INTENT, REQUEST = "raypipe:intent", "raypipe:request"
+INTENT, REQUEST, SPOILED = "raypipe:intent", "raypipe:request", "raypipe:spoiled"
 # On the stack.
 MANAGED = "raypipe:managed"
 _WANTED = "raypipe:wanted-"
 _WANTED_WORDS = ("config", "mount", "keep", "on-failure", "delete")
-WANTED_CONFIG = f"{_WANTED}config"
-REQUEST_TAGS = (RUN, SET, STACK, OUTCOME, CREATED, REQUEST, SWEPT, *(_WANTED + word for word in _WANTED_WORDS))
+WANTED_CONFIG, WANTED_MOUNT = f"{_WANTED}config", f"{_WANTED}mount"
+REQUEST_TAGS = (RUN, SET, STACK, OUTCOME, CREATED, REQUEST, SPOILED, SWEPT, *(_WANTED + word for word in _WANTED_WORDS))
 """All that a request is written with; see `FinalizeSettings.as_request`."""
 _VALUE = 255
 """The longest value that a tag takes, less one."""
@@ -30,6 +30,11 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CLUSTER = re.compile(
     r"([A-Za-z][A-Za-z0-9-]*|arn:[a-z-]+:cloudformation:[a-z0-9-]+:\d+:stack/[A-Za-z][A-Za-z0-9-]*/[^/]+)"
 )
+
+
+def wanted_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return of tags those that say what is wanted; see `FinalizeSettings.wanted`."""
+    return {key: value for key, value in tags.items() if key.startswith(_WANTED)}
 
 
 @dataclass(frozen=True)
@@ -110,21 +115,26 @@ class FinalizeSettings:
         """The set of snapshots."""
         return self.snapshots or self.name
 
-    def as_tags(self) -> dict[str, str]:
-        """Return what a finalizer elsewhere needs to go on from the snapshot alone; see `from_tags`."""
+    @property
+    def wanted(self) -> dict[str, str]:
+        """What people may change their minds about, as tags."""
         delete = "yes" if self.delete_cluster else "no"
         values = (self.config, self.mount, str(self.keep), self.on_failure, delete)
-        wanted = {_WANTED + word: value for word, value in zip(_WANTED_WORDS, values, strict=True)}
-        return {RUN: self.run, SET: self.set_name} | wanted
+        return {_WANTED + word: value for word, value in zip(_WANTED_WORDS, values, strict=True)}
 
-    def as_request(self, stack: str, good: bool, text: str, asked: str) -> dict[str, str]:
+    def as_tags(self) -> dict[str, str]:
+        """Return what a finalizer elsewhere needs to go on from the snapshot alone; see `from_tags`."""
+        return {RUN: self.run, SET: self.set_name} | self.wanted
+
+    def as_request(self, stack: str, good: bool, text: str, asked: str, spoiled: str) -> dict[str, str]:
         """Return what asks a finalizer elsewhere for the end of the run, from its beginning; see `from_tags`.
 
-        `asked` is when (ISO 8601). Of the outcome's text as much as a tag takes, in the characters that all of AWS takes.
+        `asked` is when (ISO 8601), `spoiled` another run that failed (see `state.Request`). Of the outcome's text as much as a tag takes, in the characters that all of AWS takes.
         """
         words = " ".join(re.sub(r"[^\w+\-=.:/@]", " ", text).split())[:_VALUE]
         outcome = "good" if good else "failed"
-        return self.as_tags() | {STACK: stack, OUTCOME: outcome, CREATED: asked, REQUEST: words, SWEPT: ""}
+        rest = {CREATED: asked, REQUEST: words, SPOILED: spoiled, SWEPT: ""}
+        return self.as_tags() | {STACK: stack, OUTCOME: outcome} | rest
 
     @classmethod
     def from_tags(cls, tags: Mapping[str, str]) -> "FinalizeSettings":

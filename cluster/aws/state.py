@@ -35,6 +35,8 @@ class Snapshot:
     """Why it is in error."""
     progress: str = ""
     """How much of it is made, as EC2 writes it: 40%."""
+    completed: float | None = None
+    """When it was (seconds since 1970), where EC2 says so."""
 
     @property
     def run(self) -> str:
@@ -92,6 +94,15 @@ class Request:
     good: bool
     asked: float
     """Seconds since 1970."""
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    """See `FinalizeSettings.wanted`."""
+    spoiled: str = ""
+    """Another run on the volume that failed, where its end was asked for and this request was written over that."""
+
+    @property
+    def failed(self) -> str:
+        """The run that failed, of the one that it is for and another; nothing if none did."""
+        return self.spoiled or ("" if self.good else self.run)
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,16 @@ class Stack:
     def managed(self) -> bool:
         """Whether its configuration says that raypipe may end it."""
         return self.tags.get(MANAGED) == "true"
+
+    @property
+    def stands(self) -> bool:
+        """Whether nobody has begun to delete it: then its machines and volumes are there, whatever else it does."""
+        return self.status not in (GONE, DELETING, FAILED)
+
+    @property
+    def fine(self) -> bool:
+        """Whether it is that of a cluster that can be used."""
+        return self.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 
 
 @dataclass(frozen=True)
@@ -186,7 +207,7 @@ class State:
     let_go: frozenset[str] = frozenset()
     """Snapshots that this finalizer asked EC2 to delete: it may list them for a while, or not let them go."""
     others: tuple[Snapshot, ...] = ()
-    """Not ours, of the volume of the run's snapshot; looked at when the stack is gone."""
+    """Not ours, of the volumes of the set's snapshots."""
     asked: float | None = None
     """When a run was handed over that nobody is waiting for (seconds since 1970); None: somebody asks for its end now."""
     hands_to: str | None = None

@@ -4,8 +4,11 @@ A run begins here as a request on its volume, and from its snapshot on by that o
 whatever stops a run is told to people, once, and a fleet that somebody started meanwhile is left alone.
 """
 
+import hashlib
 import logging
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,6 +23,10 @@ from cluster.errors import AwsRefused, AwsUnavailable, ClusterError
 
 _OVER = "over"
 """Said of a run's snapshot when nothing is left to be done."""
+_STUCK = "stuck-"
+"""What begins a mark that people were told of what stops the run."""
+_MARKS = 8
+"""So many, as a tag takes no more."""
 _LISTED = 60.0
 """Seconds in which EC2 lists what was written."""
 log = logging.getLogger(__name__)
@@ -97,6 +104,8 @@ def _go_on(found: Found, tools: Tools, until: float, every: float) -> End | Clus
                 time.sleep(every)
         if isinstance(end, Done) and not found.is_request:
             _mark(found, tools, _OVER)
+        if isinstance(end, Wait) and end != OTHER and not found.is_request:  # a request's marks go with it
+            _forget(found, tools)
     except AwsUnavailable as error:  # it passes
         return error
     except ClusterError as error:
@@ -117,8 +126,8 @@ def _finalizer(found: Found, tools: Tools) -> Finalizer:
 
 
 def _stuck(found: Found, tools: Tools, error: ClusterError, *, is_told: bool) -> ClusterError | Stop:
-    """Tell people what stops a run, once for each kind of error."""
-    mark = f"stuck-{type(error).__name__}"
+    """Tell people what stops a run, once for each cause."""
+    mark = stuck_mark(error)
     if mark in found.swept:
         return Stop("refused", error.message, error.hint)
     if not is_told:
@@ -136,5 +145,24 @@ def _stuck(found: Found, tools: Tools, error: ClusterError, *, is_told: bool) ->
     return error
 
 
+def stuck_mark(error: ClusterError) -> str:
+    """Return what is written down of an error that people were told of: the same for the same cause at another time.
+
+    Words with a digit in them are left out: durations, ids, what AWS encodes anew each time.
+    """
+    words = " ".join([type(error).__name__, *(word for word in error.message.split() if not re.search(r"\d", word))])
+    return f"{_STUCK}{hashlib.sha256(words.encode()).hexdigest()[:8]}"
+
+
 def _mark(found: Found, tools: Tools, word: str) -> None:
-    tag(tools.aws, found.on, {SWEPT: " ".join([found.run, *found.swept, word])})
+    _write(found, tools, [*found.swept, word])
+
+
+def _forget(found: Found, tools: Tools) -> None:
+    """Take off that the run was stuck: people are to be told if it is again."""
+    if any(word.startswith(_STUCK) for word in found.swept):
+        _write(found, tools, [word for word in found.swept if not word.startswith(_STUCK)])
+
+
+def _write(found: Found, tools: Tools, words: Sequence[str]) -> None:
+    tag(tools.aws, found.on, {SWEPT: " ".join([found.run, *words[-_MARKS:]])})

@@ -18,6 +18,9 @@ from cluster.aws.hand_over import woken
 from cluster.aws.settings import FinalizeSettings
 from cluster.aws.state import Fleet, State, Volume
 
+_OLD = 1800.0
+"""Seconds for which it holds that nothing runs on the compute nodes, as whoever asked for the end had looked."""
+
 
 def up_to_snapshot(state: State, settings: FinalizeSettings) -> Action:
     """Return what is next of a run without a snapshot, or with failed ones."""
@@ -32,15 +35,32 @@ def up_to_snapshot(state: State, settings: FinalizeSettings) -> Action:
     told = state.told | volume.told
     if "ended" not in told:
         return Tell("ended", f"run {settings.run} {'done' if good else 'FAILED'}", text, volume.id)
+    request = volume.request
+    is_ours = request is not None and request.run == settings.run
+    spoiled = "" if request is None else request.spoiled if is_ours else request.failed
+    if spoiled:  # runs that end together have one snapshot, and the worse of their ends
+        good, text = False, f"{text}\nRun {spoiled}, whose end was asked for as well, FAILED"
     if not good and settings.on_failure == "nothing":
         return settled(state, settings, Done("the run failed: the cluster is left as it is"))
+    is_asked = is_ours and request is not None and (request.good, request.wanted) == (good, settings.wanted)
+    if not is_asked and (state.hands_to is not None or (is_ours and state.asked is None)):
+        return HandOver(volume.id, stack.id, good, text, spoiled)
     if state.hands_to is not None:
-        is_asked = volume.request is not None and (volume.request.run, volume.request.good) == (settings.run, good)
-        return woken(state) if is_asked else HandOver(volume.id, stack.id, good, text)
+        return woken(state)
     if state.fleet is None:
         return LookAtFleet()
     if state.asked is not None and state.fleet.started_after(state.asked):
         return _started_again(state, settings, volume, good)
+    if state.asked is not None and not state.fleet.stopping and state.now > state.asked + _OLD:
+        return unproven(
+            state,
+            settings,
+            told,
+            volume.id,
+            f"the end of run {settings.run} was asked for {(state.now - state.asked) / 60:.0f} min ago, and the compute "
+            f"nodes of {settings.name} are {state.fleet.status}: there may be jobs on them by now",
+            "they are left alone; when there are none, finalize again",
+        )
     if (waits := _stop_fleet(state.fleet, state, settings)) is not None:
         return waits
     if not good and settings.on_failure == "stop-fleet":

@@ -24,11 +24,25 @@ from cluster.aws.actions import (
     Verify,
     Wait,
     Wake,
+    Want,
 )
 from cluster.aws.decide import next_action
 from cluster.aws.foresee import NEW, foresee
 from cluster.aws.keep import surplus
-from cluster.aws.settings import CREATED, INTENT, MANAGED, OUTCOME, PINNED, RUN, SET, STACK, FinalizeSettings
+from cluster.aws.settings import (
+    CREATED,
+    INTENT,
+    MANAGED,
+    OUTCOME,
+    PINNED,
+    RUN,
+    SET,
+    STACK,
+    TOLD,
+    WANTED_CONFIG,
+    WANTED_MOUNT,
+    FinalizeSettings,
+)
 from cluster.aws.state import Fleet, Intent, Named, Outcome, Request, Snapshot, Stack, State, Volume
 
 ARN = "arn:aws:cloudformation:r:1:stack/pipe/1"
@@ -39,7 +53,13 @@ STOPPED = Fleet("STOPPED", 0.0)
 
 def shot(id: str, run: str, order: str, status: str = "completed", outcome: str = "good", **tags: str) -> Snapshot:
     ours = {RUN: run, SET: "pipe", STACK: ARN if run == "run-1" else "arn:old", CREATED: order, OUTCOME: outcome}
-    return Snapshot(id, status, "vol-1", 10, 1000.0, ours | tags)
+    return Snapshot(id, status, "vol-1", 10, 1000.0, WANTED.wanted | ours | tags)
+
+
+def carrying(state: State, settings: FinalizeSettings) -> State:
+    """Let the run's snapshots say what is wanted."""
+    marked = (replace(one, tags=one.tags | settings.wanted) if one.run == "run-1" else one for one in state.snapshots)
+    return replace(state, snapshots=tuple(marked))
 
 
 OLD = (shot("snap-a", "a", "1"), shot("snap-b", "b", "2"), shot("snap-c", "c", "3"))
@@ -139,17 +159,26 @@ NEXT = {
     "or forgotten": (replace(ROTATED, stack=None, volumes=()), Done("snap-1 holds the data; the cluster is gone")),
 }  # fmt: skip
 
+OTHERS = shot("snap-o", "o", "1", **{WANTED_CONFIG: "other.yaml"})
+SPOILT = "Run run-0, whose end was asked for as well, FAILED"
+COPY = "CloudFormation's own of vol-0, an earlier run's"
 ASKED = replace(
     START, asked=500.0, complaints=(), volumes=volume(told=frozenset({"ended"}), request=Request("run-1", True, 500.0))
 )
 HANDS = replace(START, hands_to="f", complaints=(), told=frozenset({"ended"}))
 IN_S3 = replace(WANTED, config="s3://b/c.yaml")
-GONE = replace(SAVED, stack=stack("DELETE_COMPLETE", deletion_asked=1000.5), volumes=())
+BEFORE = replace(OLD[-1], volume="vol-0")
+"""An earlier run's, of a cluster that is gone."""
+NEXT_RUN = replace(SAVED, snapshots=(BEFORE, MINE))
+LEFT = replace(
+    SAVED, now=9000.0, told=frozenset(), snapshots=(OLD[-1], replace(MINE, tags=MINE.tags | {TOLD: "finalized"}))
+)
+"""Somebody was told of the snapshot two hours ago, and the cluster stands."""
 
 
-def copy(started: float = 1000.0, of: str = "vol-1", **tags: str) -> Snapshot:
+def copy(started: float = 1000.0, of: str = "vol-0", **tags: str) -> Snapshot:
     """What CloudFormation makes of a volume, with the tags that it has."""
-    return Snapshot("snap-x", "pending", of, 10, started, {"Name": "d", INTENT: "run-1 me/0 1"} | tags)
+    return Snapshot("snap-x", "completed", of, 10, started, {"Name": "d", INTENT: "c me/0 1"} | tags)
 
 
 MORE = {
@@ -163,7 +192,26 @@ MORE = {
     "one that said otherwise too": (
         replace(HANDS, volumes=volume(request=Request("run-1", False, 1.0))), IN_S3, HandOver("vol-1", ARN, True, "fine"),
     ),
-    "then the function is woken": (replace(HANDS, volumes=volume(request=Request("run-1", True, 1.0))), IN_S3, Wake("f")),
+    "a failed run's is not written over by a good one's": (
+        replace(HANDS, volumes=volume(request=Request("run-0", False, 1.0))), IN_S3,
+        HandOver("vol-1", ARN, False, f"fine\n{SPOILT}", "run-0"),
+    ),
+    "not even in two steps": (
+        replace(HANDS, volumes=volume(request=Request("run-2", True, 1.0, spoiled="run-0"))), IN_S3,
+        HandOver("vol-1", ARN, False, f"fine\n{SPOILT}", "run-0"),
+    ),
+    "and that is written once": (
+        replace(HANDS, volumes=volume(request=Request("run-1", False, 1.0, IN_S3.wanted, "run-0"))), IN_S3, Wake("f"),
+    ),
+    "by hand it makes the snapshot a failed run's": (
+        replace(AT_SNAPSHOT, volumes=volume(intent=Intent("run-1", "me/0", 999.0), request=Request("run-0", False, 1.0))),
+        WANTED, CreateSnapshot("vol-1", ARN, good=False),
+    ),
+    "a good run's snapshot does not settle a failed one's": (
+        replace(SAVED, volumes=volume(request=Request("run-0", False, 1.0))), WANTED,
+        Done("snap-1 holds the data; the cluster is kept for run run-0, whose end was asked for since"),
+    ),
+    "then the function is woken": (replace(HANDS, volumes=volume(request=Request("run-1", True, 1.0, IN_S3.wanted))), IN_S3, Wake("f")),
     "with a snapshot at once": (replace(TAKEN, hands_to="f"), IN_S3, Wake("f")),
     "and that is all": (replace(TAKEN, hands_to="f", woken=True), IN_S3, Done("handed over to f")),
     "what is left as it is, is not handed over": (
@@ -176,11 +224,33 @@ MORE = {
     "one of a later run is not": (replace(TAKEN, volumes=volume(request=Request("run-2", True, 9999.0))), WANTED, Repoint("snap-1")),
     "a fleet that ran when it was asked for is stopped": (replace(ASKED, fleet=Fleet("RUNNING", 400.0)), WANTED, StopFleet("RUNNING")),
     "one that was protected since as well": (replace(ASKED, fleet=Fleet("PROTECTED", 600.0)), WANTED, StopFleet("PROTECTED")),
+    "a fleet that runs is left alone for a request of long ago": (
+        replace(ASKED, now=2400.0, fleet=Fleet("RUNNING", 400.0)), WANTED,
+        Tell(
+            "unproven", "the data are NOT proven safe",
+            "the end of run run-1 was asked for 32 min ago, and the compute nodes of pipe are RUNNING: there may be jobs on "
+            "them by now. Nothing was deleted; they are left alone; when there are none, finalize again.", "vol-1",
+        ),
+    ),
+    "and the request is settled": (
+        replace(ASKED, now=2400.0, fleet=Fleet("RUNNING", 400.0), told=frozenset({"unproven"})), WANTED, Settle("vol-1"),
+    ),
+    "one that stopped for it is gone on with": (replace(ASKED, now=2400.0, fleet=STOPPED), WANTED, Intend("vol-1")),
+    "so is one that stops": (
+        replace(ASKED, now=2400.0, fleet=Fleet("STOPPING", 1000.0)), WANTED, Wait("the compute nodes to stop"),
+    ),
     "one that was started since is left": (
         replace(ASKED, fleet=Fleet("RUNNING", 600.0), told=frozenset({"unproven"})), WANTED, Settle("vol-1"),
     ),
     "unless somebody asks for it now": (
-        replace(ASKED, asked=None, fleet=Fleet("RUNNING", 600.0)), WANTED, StopFleet("RUNNING"),
+        replace(ASKED, asked=None, fleet=Fleet("RUNNING", 600.0), volumes=volume(told=frozenset({"ended"}))), WANTED, StopFleet("RUNNING"),
+    ),
+    "the only snapshot of another cluster stays": (
+        replace(ROTATED, snapshots=(OTHERS, MINE), fleet=STOPPED), replace(WANTED, keep=1), DeleteCluster(ARN),
+    ),
+    "so does that of another mount": (
+        replace(ROTATED, snapshots=(shot("snap-o", "o", "1", **{WANTED_MOUNT: "/scratch"}), MINE), fleet=STOPPED),
+        replace(WANTED, keep=1), DeleteCluster(ARN),
     ),
     "an intent whose snapshot failed is over": (
         replace(AT_SNAPSHOT, snapshots=(shot("snap-1", "run-1", "4", "error"),), volumes=volume(intent=Intent("run-1", "x/0", 999.9))),
@@ -198,47 +268,126 @@ MORE = {
     ),
     "clocks may differ a little": (replace(ROTATED, fleet=Fleet("STOPPED", 1030.0)), WANTED, DeleteCluster(ARN)),
     "a failed deletion is asked for again by hand": (replace(ROTATED, stack=stack("DELETE_FAILED")), WANTED, DeleteCluster(ARN)),
-    "CloudFormation's snapshot goes": (
-        replace(GONE, others=(copy(),)), WANTED, DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
+    "CloudFormation's snapshot of an earlier run's volume goes": (
+        replace(NEXT_RUN, others=(copy(),)), WANTED, DeleteSnapshot("snap-x", COPY, ours=False),
     ),
-    "also without tags": (
-        replace(GONE, others=(replace(copy(), tags={"aws:cloudformation:stack-id": ARN}),)), WANTED,
-        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
+    "also with its own tags alone": (
+        replace(NEXT_RUN, others=(replace(copy(), tags={"aws:cloudformation:stack-id": "arn:old"}),)), WANTED,
+        DeleteSnapshot("snap-x", COPY, ours=False),
     ),
     "also with the stack's tags": (
-        replace(GONE, others=(copy(lab="x"),), stack=replace(GONE.stack, tags=TAGS | {"lab": "x"})), WANTED,
-        DeleteSnapshot("snap-x", "CloudFormation's own of vol-1, as snap-1", ours=False),
+        replace(NEXT_RUN, others=(copy(lab="x"),), stack=stack("CREATE_COMPLETE", tags=TAGS | {"lab": "x"})), WANTED,
+        DeleteSnapshot("snap-x", COPY, ours=False),
+    ),
+    "one that would not go is let be": (
+        replace(NEXT_RUN, others=(copy(),), let_go=frozenset({"snap-x"})), WANTED, DeleteCluster(ARN),
+    ),
+    "a cluster is kept for a run whose end was asked for since": (
+        replace(SAVED, volumes=volume(request=Request("run-2", True, 9999.0))), WANTED,
+        Done("snap-1 holds the data; the cluster is kept for run run-2, whose end was asked for since"),
+    ),
+    "whose end was asked for before is in the snapshot": (
+        replace(SAVED, volumes=volume(request=Request("run-0", True, 1.0))), WANTED, Settle("vol-1"),
+    ),
+    "a cluster of a snapshot that just completed goes": (
+        replace(LEFT, snapshots=(OLD[-1], replace(LEFT.snapshots[1], completed=8000.0))), WANTED, DeleteCluster(ARN),
+    ),
+    "so does one that it was told of by itself": (replace(LEFT, told=frozenset({"finalized"})), WANTED, DeleteCluster(ARN)),
+    "a cluster that is changing is waited for": (
+        replace(SAVED, stack=stack("UPDATE_IN_PROGRESS")), WANTED, Wait("the stack of cluster pipe, which is UPDATE_IN_PROGRESS"),
+    ),
+    "and while it is cleaned up": (
+        replace(SAVED, stack=stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")), WANTED,
+        Wait("the stack of cluster pipe, which is UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"),
+    ),
+    "unless it is to be kept": (
+        replace(SAVED, stack=stack("UPDATE_IN_PROGRESS")), replace(WANTED, delete_cluster=False),
+        Done("snap-1 holds the data; the cluster is kept"),
+    ),
+    "and one whose deletion failed": (replace(LEFT, stack=stack("DELETE_FAILED")), WANTED, DeleteCluster(ARN)),
+    "one that is to be kept is": (
+        LEFT, replace(WANTED, delete_cluster=False), Done("snap-1 holds the data; the cluster is kept"),
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("state", "settings", "action"), MORE.values(), ids=MORE)
 def test_next_of_what_is_handed_over(state: State, settings: FinalizeSettings, action: object) -> None:
+    assert next_action(carrying(state, settings), settings) == action
+
+
+KEPT = replace(IN_S3, delete_cluster=False)
+CHANGED = {
+    "it is written on the snapshot": (TAKEN, replace(WANTED, delete_cluster=False), Want("snap-1")),
+    "also while it is pending": (
+        replace(START, snapshots=(shot("snap-1", "run-1", "4", "pending"),)), replace(WANTED, keep=5), Want("snap-1"),
+    ),
+    "and before the function is woken": (replace(TAKEN, hands_to="f"), IN_S3, Want("snap-1")),
+    "the function itself goes by what is written": (
+        replace(SAVED, asked=1000.0), replace(WANTED, on_failure="nothing"), DeleteCluster(ARN),
+    ),
+    "it is asked for anew": (
+        replace(HANDS, volumes=volume(request=Request("run-1", True, 1.0, IN_S3.wanted))), KEPT,
+        HandOver("vol-1", ARN, True, "fine"),
+    ),
+    "also by whoever goes on by hand": (
+        replace(HANDS, hands_to=None, volumes=volume(request=Request("run-1", True, 1.0, IN_S3.wanted))), KEPT,
+        HandOver("vol-1", ARN, True, "fine"),
+    ),
+    "and then it is gone on with": (
+        replace(HANDS, hands_to=None, volumes=volume(request=Request("run-1", True, 1.0, KEPT.wanted))), KEPT,
+        LookAtFleet(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "settings", "action"), CHANGED.values(), ids=CHANGED)
+def test_next_of_a_changed_mind(state: State, settings: FinalizeSettings, action: object) -> None:
     assert next_action(state, settings) == action
 
 
 STAYS = {
     "older": copy(started=999.0),
     "of another volume": copy(of="vol-2"),
+    "of the run's own volume": copy(of="vol-1"),
+    "pending": replace(copy(), status="pending"),
+    "without tags": replace(copy(), tags={}),
+    "of another stack": replace(copy(), tags={"aws:cloudformation:stack-id": ARN}),
     "pinned": copy(**{PINNED: ""}),
     "somebody's tag": copy(owner="me"),
     "another value than the stack's": copy(**{"parallelcluster:version": "3.16.1", "lab": "x"}),
     "a backup's": copy(**{"aws:backup:source-resource": "x"}),
     "no copy of the volume's tags": replace(copy(), tags={"Name": "before I leave"}),
-    "later than now": copy(started=1e9),
 }
 
 
 @pytest.mark.parametrize("other", STAYS.values(), ids=STAYS)
 def test_whatever_else_there_is_of_the_volume_stays(other: Snapshot) -> None:
-    assert next_action(replace(GONE, others=(other,)), WANTED) == Done("snap-1 holds the data; the cluster is gone")
+    assert next_action(replace(NEXT_RUN, others=(other,)), WANTED) == DeleteCluster(ARN)
+
+
+def test_what_cloudformation_made_at_the_end_of_a_run_stays_until_another_good_one() -> None:
+    gone = replace(SAVED, stack=stack("DELETE_COMPLETE"), volumes=(), others=(copy(of="vol-1"),))
+    assert next_action(gone, WANTED) == Done("snap-1 holds the data; the cluster is gone")
+    failed = replace(NEXT_RUN, snapshots=(BEFORE, shot("snap-1", "run-1", "4", outcome="failed")), others=(copy(),))
+    assert next_action(failed, WANTED) == Done("snap-1 holds the data; the cluster is kept")
 
 
 def test_cloudformations_snapshots_are_in_the_plan() -> None:
-    steps = foresee(replace(GONE, others=(copy(), replace(copy(), id="snap-y"))), WANTED)
-    assert [step.text for step in steps[:-1]] == [
-        f"delete {id}: CloudFormation's own of vol-1, as snap-1" for id in ("snap-x", "snap-y")
+    first = replace(START, snapshots=(BEFORE,), others=(copy(), replace(copy(), id="snap-y")))
+    texts = [step.text for step in foresee(first, WANTED)]
+    assert [text for text in texts if text.startswith("delete snap")] == [
+        f"delete {id}: {COPY}" for id in ("snap-x", "snap-y")
     ]
+
+
+def test_people_are_told_what_is_not_in_the_snapshot() -> None:
+    action = next_action(replace(SAVED, told=frozenset()), WANTED)
+    assert isinstance(action, Tell)
+    assert "written since 1970-01-01 00:16 UTC is in CloudFormation's own snapshot only" in action.text
+    for_another = replace(SAVED, told=frozenset(), volumes=volume(request=Request("run-2", True, 9999.0)))
+    action = next_action(for_another, WANTED)
+    assert isinstance(action, Tell) and "kept for run run-2" in action.text
 
 
 @pytest.mark.parametrize(("state", "action"), NEXT.values(), ids=NEXT)
@@ -284,6 +433,14 @@ STOPS = {
     ),
     "a deletion that failed in a sweep": (replace(ROTATED, asked=1.0, stack=stack("DELETE_FAILED")), "failed", "gives no reason"),
     "a cluster that ran since the snapshot": (replace(ROTATED, fleet=Fleet("RUNNING", 1.0)), "unproven", "started again after snap-1"),
+    "a cluster that was left standing": (LEFT, "unproven", "still stands 2.2 h after snap-1 was completed"),
+    "a cluster that is broken": (replace(SAVED, stack=stack("UPDATE_FAILED")), "failed", "is UPDATE_FAILED: it is not deleted"),
+    "one that was rolled back": (replace(SAVED, stack=stack("ROLLBACK_COMPLETE")), "failed", "is ROLLBACK_COMPLETE"),
+    "a changing cluster with another volume": (
+        replace(TAKEN, volumes=(Volume("vol-2", "d", 10),), told=frozenset({"unproven"}), stack=stack("UPDATE_IN_PROGRESS")),
+        "unproven", "no volume of the cluster",
+    ),
+    "also where nobody waits": (replace(LEFT, asked=1.0), "unproven", "what was written since is not in it"),
     "nobody to hand over to": (replace(START, hands_to=""), "refused", "a file here"),
     "a deletion that failed": (replace(ROTATED, deleted=True, stack=stack("DELETE_FAILED", reason="[Head]")), "failed", r"failed: \[Head\]"),
     "a deletion that hangs": (
@@ -347,7 +504,7 @@ def test_what_a_good_run_ends_with() -> None:
 
 
 def kept(*snapshots: Snapshot, keep: int = 2, needed: tuple[str, ...] = ()) -> list[str]:
-    gone = {one.id for one, _ in surplus(snapshots, "pipe", keep, needed)}
+    gone = {one.id for one, _ in surplus(snapshots, replace(WANTED, keep=keep), needed)}
     return [one.id for one in snapshots if one.id not in gone]
 
 
@@ -364,12 +521,14 @@ def test_what_is_pinned_needed_or_not_ours_stays() -> None:
     assert kept(shot("pin", "x", "0", **{PINNED: ""}), *OLD) == ["pin", "snap-b", "snap-c"]
     assert kept(*OLD, needed=("snap-a",)) == ["snap-a", "snap-b", "snap-c"]
     assert kept(shot("other", "x", "0", **{SET: "elsewhere"}), *OLD) == ["other", "snap-b", "snap-c"]
+    assert kept(OLD[0], OLD[1], replace(OTHERS, tags=OTHERS.tags | {CREATED: "9"})) == ["snap-a", "snap-b", "snap-o"]
     assert kept(shot("norun", "", "0"), *OLD) == ["norun", "snap-b", "snap-c"]
 
 
 ids = st.sampled_from(["snap-a", "snap-b", "snap-c", "snap-d", "snap-e", "snap-f"])
 snapshots = st.builds(
-    shot,
+    lambda volume, *others: replace(shot(*others), volume="vol-1" if others[1] == "run-1" else volume),
+    st.sampled_from(["vol-0", "vol-1"]),
     ids,
     st.sampled_from(["run-1", "a", "b", "c", ""]),
     st.sampled_from(["1", "2", "3", "4"]),
@@ -394,7 +553,17 @@ states = st.builds(
     st.lists(snapshots, unique_by=lambda one: one.id),
     st.sets(ids),
     ids,
-    st.sampled_from([None, "CREATE_COMPLETE", "DELETE_IN_PROGRESS", "DELETE_FAILED", "DELETE_COMPLETE"]),
+    st.sampled_from(
+        [
+            None,
+            "CREATE_COMPLETE",
+            "UPDATE_IN_PROGRESS",
+            "UPDATE_FAILED",
+            "DELETE_IN_PROGRESS",
+            "DELETE_FAILED",
+            "DELETE_COMPLETE",
+        ]
+    ),
     st.sampled_from([None, STOPPED, Fleet("RUNNING", 0.0), Fleet("STOPPING", 0.0)]),
     st.frozensets(st.sampled_from(["ended", "finalized", "unproven"])),
     st.sampled_from([None, Intent("run-1", "me/0", 1999.0), Intent("run-1", "x/0", 1999.0), Intent("r", "me/0", 0.0)]),
@@ -404,7 +573,7 @@ states = st.builds(
     st.sampled_from(
         [None, Request("run-1", True, 500.0), Request("run-0", False, 500.0), Request("run-2", True, 1999.0)]
     ),
-    st.sampled_from([(), (copy(1999.0),), (copy(1.0),), (copy(of="vol-2"), copy(1999.0, owner="me"))]),
+    st.sampled_from([(), (copy(1999.0),), (copy(1.0),), (copy(1999.0, of="vol-1"), copy(1999.0, owner="me"))]),
     st.sampled_from([None, 500.0]),
 )
 wanted = st.builds(
@@ -418,16 +587,20 @@ wanted = st.builds(
 @given(state=states, settings=wanted)
 @given_settings(max_examples=400)
 def test_nothing_goes_before_the_data_are_safe_in_whatever_state(state: State, settings: FinalizeSettings) -> None:
+    state = carrying(state, settings)
     action = next_action(state, settings)
     by_id = {one.id: one for one in state.snapshots}
     whole = [one for one in state.snapshots if one.run == "run-1" and one.status == "completed"]
     named = {entry.snapshot for entry in state.config}
     match action:
         case DeleteSnapshot("snap-x"):
-            assert state.stack is not None and state.stack.status == "DELETE_COMPLETE"
-            assert any(one.good and one.volume == "vol-1" for one in whole)
-            assert state.others == (copy(1999.0),) or state.stack.deletion_asked == 0.0
-            assert not any("owner" in one.tags for one in state.others if one.volume == "vol-1")
+            good = sorted(
+                (one for one in state.snapshots if one.good and one.status == "completed" and one.run),
+                key=lambda one: one.order,
+            )
+            assert state.others == (copy(1999.0),)
+            assert good[-1].volume == "vol-1" and any(one.volume == "vol-0" for one in good)
+            assert any(one.good for one in whole)
         case DeleteSnapshot(id):
             gone = by_id[id]
             left = [

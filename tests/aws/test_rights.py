@@ -11,6 +11,7 @@ from cluster.aws.actions import Done
 from cluster.aws.arm import arm, disarm, find_head, find_place, function_name
 from cluster.aws.calls import connect
 from cluster.aws.finalize import Finalizer
+from cluster.aws.look import volumes_with_requests
 from cluster.aws.parts import Account
 from cluster.aws.settings import PINNED
 from cluster.aws.state import Outcome
@@ -78,6 +79,7 @@ def test_who_finalizes_by_hand(cluster: Cluster, become: Callable[..., None], ch
     finalizer(cluster, channels, address, keep=9, delete_cluster=False).finalize()
     (new,) = cluster.of_run()
     assert cluster.named(address) == new
+    finalizer(cluster, channels, address, keep=8, delete_cluster=False).finalize()  # what is wanted may change
     # Handing over is another role's: here it is only looked whether there is a function, and what was asked for is taken off.
     assert actions_of(policy) - used(cluster, "AKIAROLE") <= {"ec2:DeleteTags", "lambda:GetFunctionConfiguration"}
     with pytest.raises(AwsRefused, match=r"ec2:DeleteSnapshot .*UnauthorizedOperation"):
@@ -107,12 +109,19 @@ def test_who_hands_over_and_the_function(
     address = in_bucket(cluster)
     pinned = cluster.snapshot("old-11", age=11, **{PINNED: "the paper's"})
     cluster.emulator.begin(snapshot_looks=None, fleet_looks=0, stack_looks=0, stack_ends="DELETE_FAILED")
-    become(arms.policy("handover"))
+    become(arms.policy("handover"), without="lambda:InvokeFunction")
     tools = type(cluster.tools)(connect(cluster.aws.region), None, channels, function=function_name(cluster.name))
+    with pytest.raises(AwsRefused, match="Invoke"):
+        Finalizer(cluster.settings(config=address), GOOD, tools, stays=False).finalize()
+    assert volumes_with_requests(cluster.aws) == ()  # else it would be taken up when nobody thinks of it any more
+    become(arms.policy("handover"))
     done = Finalizer(cluster.settings(config=address), GOOD, tools, stays=False).finalize()
     assert done == Done(f"handed over to {function_name(cluster.name)}")
     cluster.emulator.fake("idle")
     (new,) = cluster.of_run()
+    changed = cluster.settings(config=address, on_failure="teardown")
+    Finalizer(changed, GOOD, tools, stays=False).finalize()  # what is wanted is written on the snapshot
+    cluster.emulator.fake("idle")
     cluster.emulator.fake("snapshot", id=new, ends="completed")
     cluster.emulator.fake("idle")
 

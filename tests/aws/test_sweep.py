@@ -18,7 +18,7 @@ from cluster.aws.actions import Done, Stop, Wait
 from cluster.aws.finalize import Finalizer
 from cluster.aws.settings import INTENT, PINNED, REQUEST, REQUEST_TAGS, RUN, FinalizeSettings
 from cluster.aws.state import Outcome
-from cluster.aws.sweep import sweep
+from cluster.aws.sweep import stuck_mark, sweep
 from cluster.errors import AwsRefused, ConfigRefused, FinalizeRefused, FinalizeUnproven
 from tests.aws.world import Cluster, make_snapshot
 
@@ -142,6 +142,36 @@ def test_handed_over_again_it_only_wakes(cluster: Cluster, armed: Tools, remote:
     hand_over(cluster, armed)
     assert calls(cluster) == ["Invoke"]
     assert request_on(cluster) == {}
+
+
+def test_of_runs_that_end_together_the_worse_end_counts(cluster: Cluster, armed: Tools, remote: Tools) -> None:
+    hand_over(cluster, armed, FAILED, run="run-0")
+    hand_over(cluster, armed)
+    hand_over(cluster, armed)
+    assert request_on(cluster)[RUN] == "run-1"
+    done = sweeps(remote, cluster)
+    assert done == Done(f"{cluster.of_run()[0]} holds the data; the cluster is kept")
+    assert (cluster.status(), request_on(cluster)) == ("CREATE_COMPLETE", {})
+
+
+@pytest.mark.parametrize("has_snapshot", [False, True])
+def test_whoever_changes_their_mind_and_leaves_is_listened_to(
+    cluster: Cluster, armed: Tools, remote: Tools, has_snapshot: bool
+) -> None:
+    hand_over(cluster, armed)
+    cluster.emulator.begin(snapshot_looks=None)
+    while has_snapshot and not cluster.of_run():
+        sweep(remote)
+
+    by_hand = Finalizer(in_bucket(cluster, delete_cluster=False), GOOD, cluster.tools)
+    with by_hand.holding():
+        assert isinstance(by_hand.advance(), Wait)  # and Ctrl-C
+    cluster.emulator.begin()
+    assert sweeps(remote, cluster) == Done(f"{cluster.of_run()[0]} holds the data; the cluster is kept")
+    assert cluster.status() == "CREATE_COMPLETE"
+
+    hand_over(cluster, armed)  # it may go after all
+    assert sweeps(remote, cluster) == Done(f"{cluster.of_run()[0]} holds the data; the cluster is gone")
 
 
 def test_a_request_that_is_not_listed_yet_is_looked_for_again(cluster: Cluster, remote: Tools) -> None:
@@ -320,6 +350,37 @@ def test_people_are_told_once_of_what_stops_a_run_and_it_is_asked_for_again_by_h
     assert sweep(telling) == []
 
 
+def test_of_a_second_cause_people_are_told_as_well(
+    cluster: Cluster, armed: Tools, remote: Tools, tmp_path: Path
+) -> None:
+    hand_over(cluster, armed)
+    told = tmp_path / "told"
+    telling = replace(remote, channels=(f"tee -a {told}",))
+    for times, action in enumerate(("UpdateItem", "GetItem"), start=1):
+        cluster.emulator.begin(faults=[{"action": action, "kind": "deny"}])
+        assert [type(dict(sweep(telling))["run-1"]) for _ in range(2)] == [AwsRefused, Stop]
+        assert told.read_text().count("the end of run run-1 is stuck") == times
+
+    cluster.emulator.begin(snapshot_looks=None, fleet_looks=0)
+    while not cluster.of_run():
+        sweep(telling)
+    for times in (3, 4):  # it goes on in between
+        cluster.aws.s3.delete_object(Bucket="lab", Key="c.yaml")
+        assert [type(dict(sweep(telling))["run-1"]) for _ in range(2)] == [ConfigRefused, Stop]
+        assert told.read_text().count("the end of run run-1 is stuck") == times
+        cluster.aws.s3.put_object(Bucket="lab", Key="c.yaml", Body=cluster.text)
+        assert isinstance(dict(sweep(telling))["run-1"], Wait)
+
+
+def test_the_same_cause_is_known_again() -> None:
+    marks = {
+        stuck_mark(AwsRefused(f"CreateSnapshot of vol-0{n}a: denied after {n} h: x9{n}-Zq", hint="")) for n in range(3)
+    }
+    other = stuck_mark(AwsRefused("DeleteStack: denied", hint=""))
+    assert len(marks) == 1 and other not in marks
+    assert stuck_mark(FinalizeUnproven("DeleteStack: denied", hint="")) != other
+
+
 def test_a_fleet_that_does_not_stop_is_told_of_once(
     cluster: Cluster, armed: Tools, remote: Tools, tmp_path: Path
 ) -> None:
@@ -335,15 +396,44 @@ def test_a_fleet_that_does_not_stop_is_told_of_once(
     assert "gone" in sweeps(remote, cluster).text
 
 
-@pytest.mark.parametrize("kind", ["bare", "tagged"])
-def test_cloudformations_own_snapshots_go_when_the_stack_is_gone(cluster: Cluster, kind: str) -> None:
-    before = make_snapshot(cluster.aws, cluster.volume, {"Name": "of somebody"})
-    cluster.emulator.begin(stack_snapshots=kind)
-    done = Finalizer(cluster.settings(), GOOD, cluster.tools).finalize()
-    (new,) = cluster.of_run()
-    assert done.text == f"{new} holds the data; the cluster is gone"
-    assert cluster.emulator.actions().count("DeleteSnapshot") == 3
-    assert set(cluster.snapshots()) == {new, cluster.old[-1], cluster.foreign, before}
+def test_cloudformations_own_snapshot_goes_when_a_later_run_has_its_own(make: Callable[..., Cluster]) -> None:
+    first, second = make(), make()
+    before = make_snapshot(first.aws, first.volume, {"Name": "of somebody"})
+    first.emulator.begin(stack_snapshots="tagged", stack_looks=0)
+    Finalizer(first.settings(), GOOD, first.tools).finalize()
+    (new,) = first.of_run()
+    (copy,) = set(first.snapshots()) - {new, first.old[-1], first.foreign, before}  # it holds what was written last
+
+    second.config, second.text = first.config, first.config.read_bytes()
+    done = Finalizer(second.settings(run="run-2", snapshots=first.name, config=str(first.config)), GOOD, second.tools)
+    assert f"delete {copy}: CloudFormation's own of {first.volume}, an earlier run's" in [
+        step.text for step in done.plan()
+    ]
+    done.finalize()
+    assert set(first.snapshots()) == {new, first.foreign, before}
+    assert second.of_run("run-2")
+
+
+@pytest.mark.parametrize("asks", ["by hand", "the function"])
+def test_a_cluster_that_was_left_standing_is_not_deleted_for_a_snapshot_of_before(
+    cluster: Cluster, armed: Tools, remote: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks: str
+) -> None:
+    cluster.emulator.begin(faults=[{"action": "DeleteStack", "kind": "deny"}])
+    with pytest.raises(AwsRefused, match="DeleteStack"):
+        Finalizer(in_bucket(cluster), GOOD, cluster.tools).finalize()
+    cluster.emulator.begin()
+    monkeypatch.setattr("cluster.aws.from_snapshot._STALE", 0.0)  # hours go by
+
+    telling = replace(remote, channels=(f"tee -a {tmp_path}/told",))
+    if asks == "by hand":
+        with pytest.raises(FinalizeUnproven, match=r"still stands .* what was written since is not in it") as caught:
+            Finalizer(in_bucket(cluster), GOOD, cluster.tools).finalize()
+        assert "raypipe cluster delete" in caught.value.hint
+    else:
+        assert isinstance(sweeps(telling, cluster, FinalizeUnproven), FinalizeUnproven)
+        assert isinstance(sweeps(telling, cluster, Stop), Stop)
+        assert (tmp_path / "told").read_text().count("still stands") == 1
+    assert (cluster.status(), "DeleteStack" in cluster.emulator.actions()) == ("CREATE_COMPLETE", False)
 
 
 @pytest.mark.parametrize("policy", ["teardown"])

@@ -267,8 +267,8 @@ def settings_of(config: Config, run: str) -> FinalizeSettings:
 
 def region_of(config: Config) -> str:
     """Return the region of the cluster: its ARN's, or the configured one."""
-    name = config.finalize.cluster
-    return name.split(":")[3] if name.startswith("arn:") else config.cluster.region
+    words = config.finalize.cluster.split(":")  # arn:aws:cloudformation:REGION:ACCOUNT:...
+    return words[3] if len(words) > 5 else config.cluster.region
 
 
 def _tools(config: Config) -> Tools:

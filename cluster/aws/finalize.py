@@ -144,18 +144,19 @@ class Finalizer:
         config = read_config(settings.config, aws.s3)
         if not self.stays and self._hands_to is None:
             self._hands_to = function_there(aws, self.tools.function)
+        volumes = volumes_of(aws, stack, settings.run)
         state = State(
             now=time.time(),
             outcome=self.outcome,
             attempt=f"{self.holder}/{self._tries}",
             stack=stack,
-            volumes=volumes_of(aws, stack, settings.run),
+            volumes=volumes,
             snapshots=snapshots,
             config=named_in(config.text),
             complaints=self._complaints,
             told=self.told,
             let_go=self._let_go,
-            others=others_of(aws, {one.volume for one in snapshots if one.good}),
+            others=others_of(aws, {one.volume for one in snapshots if one.good} - {one.id for one in volumes}),
             asked=self.asked,
             hands_to=self._hands_to,
             woken=self._woken,

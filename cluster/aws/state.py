@@ -207,7 +207,7 @@ class State:
     let_go: frozenset[str] = frozenset()
     """Snapshots that this finalizer asked EC2 to delete: it may list them for a while, or not let them go."""
     others: tuple[Snapshot, ...] = ()
-    """Not ours, of the volumes of the set's snapshots."""
+    """Not ours, of those volumes of the set's snapshots that are not the cluster's."""
     asked: float | None = None
     """When a run was handed over that nobody is waiting for (seconds since 1970); None: somebody asks for its end now."""
     hands_to: str | None = None

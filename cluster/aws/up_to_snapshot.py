@@ -18,8 +18,9 @@ from cluster.aws.hand_over import woken
 from cluster.aws.settings import FinalizeSettings
 from cluster.aws.state import Fleet, State, Volume
 
-_OLD = 1800.0
-"""Seconds for which it holds that nothing runs on the compute nodes, as whoever asked for the end had looked."""
+_OLD = 75 * 60.0
+"""Seconds for which it may hold that nothing runs on the compute nodes, as whoever asked for the end had looked: the
+function, should its waking be lost, comes by within an hour."""
 
 
 def up_to_snapshot(state: State, settings: FinalizeSettings) -> Action:

@@ -225,17 +225,17 @@ MORE = {
     "a fleet that ran when it was asked for is stopped": (replace(ASKED, fleet=Fleet("RUNNING", 400.0)), WANTED, StopFleet("RUNNING")),
     "one that was protected since as well": (replace(ASKED, fleet=Fleet("PROTECTED", 600.0)), WANTED, StopFleet("PROTECTED")),
     "a fleet that runs is left alone for a request of long ago": (
-        replace(ASKED, now=2400.0, fleet=Fleet("RUNNING", 400.0)), WANTED,
+        replace(ASKED, now=5100.0, fleet=Fleet("RUNNING", 400.0)), WANTED,
         Tell(
             "unproven", "the data are NOT proven safe",
-            "the end of run run-1 was asked for 32 min ago, and the compute nodes of pipe are RUNNING: there may be jobs on "
+            "the end of run run-1 was asked for 77 min ago, and the compute nodes of pipe are RUNNING: there may be jobs on "
             "them by now. Nothing was deleted; they are left alone; when there are none, finalize again.", "vol-1",
         ),
     ),
     "and the request is settled": (
-        replace(ASKED, now=2400.0, fleet=Fleet("RUNNING", 400.0), told=frozenset({"unproven"})), WANTED, Settle("vol-1"),
+        replace(ASKED, now=5100.0, fleet=Fleet("RUNNING", 400.0), told=frozenset({"unproven"})), WANTED, Settle("vol-1"),
     ),
-    "one that stopped for it is gone on with": (replace(ASKED, now=2400.0, fleet=STOPPED), WANTED, Intend("vol-1")),
+    "one that stopped for it is gone on with": (replace(ASKED, now=5100.0, fleet=STOPPED), WANTED, Intend("vol-1")),
     "so is one that stops": (
         replace(ASKED, now=2400.0, fleet=Fleet("STOPPING", 1000.0)), WANTED, Wait("the compute nodes to stop"),
     ),

@@ -15,7 +15,7 @@ demo: .venv/installed ## make a small synthetic day and process it
 	$(BIN)/raypipe run $(DEMO)/picasso/20181105
 	@echo "look at $(DEMO)/picasso/20181105: session01/maze.png, spectra_lfp.png, mountains/channel001/units.png"
 
-test: test-clouds test-days ## run the tests; with --jobs=2 --output-sync its two halves run beside each other
+test: test-clouds test-days ## run the tests
 
 test-clouds: .venv/installed
 	$(BIN)/python -m pytest -m "not slurm" $(CLOUDS)
